@@ -1,0 +1,37 @@
+# What people type. CI types the same: see .ci/run.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install check test soak bench timing demo proto-baseline
+
+help: ## Shows this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: ## Installs what the tests need and this machine lacks
+	@tests/install
+
+check: ## Formatting, lints, documentation, licences: no test runs
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
+	else echo "cargo-deny is not installed: licences are not checked (bans are, by the tests)"; fi
+
+test: install ## Every test
+	cargo test
+
+soak: install ## The tests with rounds, again and again: kill -9 under load, and 200 guesses at once
+	CRASH_ROUNDS=25 ATTACK_ROUNDS=20 cargo test --test it -- --nocapture crash:: attackers::
+
+bench: ## Cost of a durable decision and of a hash, as ratios to what runs beside them
+	cargo bench --bench authorize
+	cargo bench --bench hash
+
+timing: ## Whether answers to passphrases differ in time
+	cargo bench --bench timing
+
+demo: ## A sidecar with a sample company on loopback
+	cargo run --release -- demo
+
+proto-baseline: install ## Accepts the present API as the one that later versions must stay compatible with
+	cd proto && ../tests/node_modules/.bin/buf build --exclude-source-info -o baseline.binpb

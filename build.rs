@@ -1,0 +1,28 @@
+//! Generates the gRPC code from `proto/` without protoc, and the descriptor set that reflection serves.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message;
+
+/// What may hold a secret: `src/grpc/redact.rs` writes its `Debug` by hand.
+const SECRETS: [&str; 7] = [
+    "countersign.v1.Passphrase",
+    "countersign.v1.PortalLogin",
+    "countersign.v1.Evidence",
+    "countersign.v1.Evidence.by",
+    "countersign.v1.Verification",
+    "countersign.v1.EndInteractionRequest",
+    "countersign.admin.v1.SetPassphraseRequest",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true);
+    compiler.open_files(["countersign/v1/authorization.proto", "countersign/admin/v1/admin.proto"])?;
+    let files = compiler.file_descriptor_set();
+    fs::write(out.join("countersign.binpb"), files.encode_to_vec())?;
+    tonic_prost_build::configure().skip_debug(SECRETS).compile_fds(files)?;
+    Ok(())
+}

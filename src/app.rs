@@ -1,0 +1,346 @@
+//! The only file that picks concrete parts; their order of starting and of stopping.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::broadcast,
+    task::JoinSet,
+    time::{self, MissedTickBehavior},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    audit::{AuditError, Record, Stored, Trail, TrailSettings, record::LifecycleRecord},
+    authorize::{Authorizer, PassphraseParts, Terms},
+    clock::{Clock, SystemClock},
+    config::Config,
+    data_dir::{DataDir, DataDirError},
+    directory::{
+        Actor, Change, Credentials, Directory, DirectoryError, KeyCheck, KeyChecks, Revision,
+        sqlite::{self, SqliteBudgets, SqliteCredentials, Store},
+    },
+    escalation::PendingLimits,
+    grpc::{
+        admin,
+        server::{self, Listeners, Serving},
+        sockets::{self, BindError, Mode},
+    },
+    identity::{
+        hasher::{self, Counts, Hasher, PoolSize},
+        keys::{self, KeyError, KeyRing, Purpose, StoredCheck},
+    },
+    manage::passphrase::Passphrases,
+    policy::{Bundle, BundleError},
+    throttle::{DigestKey, Rules},
+};
+
+/// The folder of the audit trail within the data directory.
+pub const AUDIT_FOLDER: &str = "audit";
+
+/// The admin socket within the data directory.
+pub const ADMIN_SOCKET: &str = "admin.sock";
+
+/// How long calls in flight may go on after a stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often expired windows are deleted when no attempt does it: they are kept for 24 hours, and 25 are promised.
+const FORGET_EVERY: Duration = Duration::from_secs(30 * 60);
+
+/// Why the sidecar did not start. Nothing is served then, and nothing was changed but what starting makes.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory is in use, or unusable.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The audit trail cannot be opened or written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The directory's store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] sqlite::OpenError),
+    /// The directory cannot be asked.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The policy bundle does not load.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The keys are missing, open to others, or not those of this store.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The store remembers a key in a form that cannot be read.
+    #[error("the store's check value of {0} key {1} cannot be read: the directory's file is damaged")]
+    KeyCheck(&'static str, String),
+    /// The hashing threads do not start.
+    #[error(transparent)]
+    Hasher(#[from] hasher::StartError),
+    /// A socket cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Reflection has no descriptors; a defect of this binary.
+    #[error("the descriptor set of this binary is broken: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// A sidecar that serves until it is stopped.
+pub struct Running {
+    serving: Serving,
+    admin: Serving,
+    admin_socket: PathBuf,
+    foundation: Foundation,
+    policy_revision: String,
+    tcp: Option<SocketAddr>,
+    /// Ends with the sidecar, however that ends.
+    chores: JoinSet<()>,
+}
+
+/// Starts everything that `config` asks for, on the machine's clock.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    start_at(config, Arc::new(SystemClock::start())).await
+}
+
+/// As [`start`], on a given clock.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
+    // What can be wrong without touching anything comes first.
+    let bundle = Arc::new(match &config.policy.bundle {
+        Some(folder) => Bundle::load(folder)?,
+        None => Bundle::embedded()?,
+    });
+
+    // A busy address is found before any file is touched.
+    let listeners = Listeners {
+        tcp: match config.listen.tcp {
+            Some(address) => Some(sockets::tcp(address).await?),
+            None => None,
+        },
+        unix: match &config.listen.unix {
+            Some(path) => Some(sockets::unix(path, Mode::OwnerAndGroup).await?),
+            None => None,
+        },
+    };
+    let tcp = listeners.tcp.as_ref().and_then(|listener| listener.local_addr().ok());
+
+    let foundation = Foundation::lay(&config, Arc::clone(&clock)).await?;
+    let Foundation { store, credentials, keys, hasher, trail, .. } = &foundation;
+    let digest = DigestKey::new(Zeroizing::new(keys.digest("attempt budgets", &[])));
+
+    let admin_socket = config.data.directory.join(ADMIN_SOCKET);
+    let admin_listener = sockets::unix(&admin_socket, Mode::Owner).await?;
+
+    let budgets = SqliteBudgets::new(store.clone(), config.throttle.clone());
+    let mut chores = JoinSet::new();
+    chores.spawn(forget_expired(budgets.clone(), Arc::clone(&clock)));
+
+    // The use cases, and the services in front of them.
+    let authorizer = Arc::new(Authorizer {
+        directory: Arc::new(store.clone()),
+        bundle: Arc::clone(&bundle),
+        trail: Arc::clone(trail),
+        clock: Arc::clone(&clock),
+        passphrases: PassphraseParts {
+            credentials: Arc::clone(credentials),
+            budgets: Arc::new(budgets),
+            rules: Rules::new(digest, config.throttle),
+            hasher: Arc::clone(hasher),
+            floor: config.verify.floor,
+        },
+        keys: Arc::clone(keys),
+        terms: Terms {
+            fresh_within: config.policy.fresh_within,
+            login_max_age: config.policy.login_max_age,
+            act_within: config.policy.act_within,
+            cool_off: config.policy.cool_off,
+            pending: PendingLimits::default(),
+        },
+    });
+    let policy_revision = bundle.revision().to_owned();
+    trail.record(lifecycle("started", &policy_revision)).await?;
+    let audit_folder = config.data.directory.join(AUDIT_FOLDER);
+    let parts = admin::Parts { audit_folder, trail: Arc::clone(trail), passphrases: foundation.passphrases() };
+    let admin = admin::serve(parts, admin_listener);
+    let parts = server::Parts {
+        authorizer,
+        registry: Arc::new(config.clients),
+        trail: Arc::clone(trail),
+        clock,
+        request_bytes: config.limits.request_bytes,
+        concurrent_calls: config.limits.concurrent_calls,
+        deadline: config.limits.deadline,
+    };
+    let serving = server::serve(parts, listeners).await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), policy = policy_revision, ?tcp, unix = ?config.listen.unix, "serving");
+    Ok(Running { serving, admin, admin_socket, foundation, policy_revision, tcp, chores })
+}
+
+/// What every use case stands on, with or without a socket: the stores, the keys and the threads that hash.
+pub struct Foundation {
+    trail: Arc<Trail>,
+    store: Store,
+    credentials: Arc<dyn Credentials>,
+    keys: Arc<KeyRing>,
+    hasher: Arc<Hasher>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Foundation {
+    /// Opens the stores, which this process then owns alone, and loads the keys.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn lay(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let data = DataDir::own(&config.data.directory)?;
+        let settings = TrailSettings {
+            max_records: config.audit.max_records,
+            max_age: config.audit.max_age,
+            reserve_mib: config.audit.reserve_mib,
+            ..TrailSettings::default()
+        };
+        let trail = Trail::open(&config.data.directory.join(AUDIT_FOLDER), settings, Arc::clone(&clock))?;
+        let store = Store::open(&data)?;
+        let keys = match load_keys(config, &store, clock.now()).await {
+            Ok(keys) => Arc::new(keys),
+            Err(error) => {
+                // A start that is refused leaves no write-ahead log behind.
+                store.close();
+                return Err(error);
+            }
+        };
+        let size = PoolSize { workers: config.verify.workers, waiting: config.verify.queue };
+        Ok(Self {
+            trail: Arc::new(trail),
+            credentials: Arc::new(SqliteCredentials::new(store.clone(), config.throttle.floor)),
+            hasher: Arc::new(Hasher::start(size, config.verify.cost, Arc::clone(&keys))?),
+            store,
+            keys,
+            clock,
+        })
+    }
+
+    /// The use cases of the passphrase commands.
+    #[must_use]
+    pub fn passphrases(&self) -> Passphrases {
+        Passphrases {
+            directory: Arc::new(self.store.clone()),
+            credentials: Arc::clone(&self.credentials),
+            hasher: Arc::clone(&self.hasher),
+            trail: Arc::clone(&self.trail),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
+    /// Flushes the audit and closes the stores.
+    pub fn close(&self) {
+        self.trail.close();
+        self.store.close();
+    }
+}
+
+/// Loads the keys, and checks that they are those with which the store works. At its first start they are made; later a
+/// key that is gone would lock everybody out, so that the sidecar does not start.
+async fn load_keys(config: &Config, store: &Store, now: Timestamp) -> Result<KeyRing, StartError> {
+    keys::refuse_inside(&config.keys.directory, &config.data.directory)?;
+    let mut known = Vec::new();
+    for purpose in Purpose::ALL {
+        for check in store.key_checks(purpose.name()).await? {
+            // A row that cannot be read must not look like a first start, which makes new keys.
+            let stored = StoredCheck::parse(purpose, &check.key_id, &check.value);
+            known.push(stored.ok_or_else(|| StartError::KeyCheck(purpose.name(), check.key_id))?);
+        }
+    }
+    if known.is_empty() {
+        for purpose in keys::create_missing(&config.keys.directory, now)? {
+            tracing::warn!(
+                purpose = purpose.name(),
+                directory = %config.keys.directory.display(),
+                "made a key: back it up, apart from the data"
+            );
+        }
+    }
+    let ring = KeyRing::load(&config.keys.directory)?;
+    for check in keys::check(&ring, &known)? {
+        let stored = KeyCheck { key_id: check.id.as_str().to_owned(), value: check.value.into_bytes() };
+        store.put_key_check(check.purpose.name(), stored).await?;
+    }
+    Ok(ring)
+}
+
+impl Running {
+    /// The loopback address, with its port, if one was asked for.
+    #[must_use]
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.tcp
+    }
+
+    /// Every audit record as it becomes durable, from now on.
+    #[must_use]
+    pub fn records(&self) -> broadcast::Receiver<Arc<Stored>> {
+        self.foundation.trail.subscribe()
+    }
+
+    /// Writes the changes into the directory, as the sidecar itself.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; nothing is written then.
+    pub async fn seed(&self, changes: Vec<Change>) -> Result<Revision, DirectoryError> {
+        self.foundation.store.apply(changes, Actor::Sidecar, self.foundation.clock.now()).await
+    }
+
+    /// The use cases of the passphrase commands.
+    #[must_use]
+    pub fn passphrases(&self) -> Passphrases {
+        self.foundation.passphrases()
+    }
+
+    /// The directory, for whoever embeds the sidecar.
+    #[must_use]
+    pub fn directory(&self) -> &Store {
+        &self.foundation.store
+    }
+
+    /// What the hashing threads have done since the start.
+    #[must_use]
+    pub fn hash_counts(&self) -> Counts {
+        self.foundation.hasher.counts()
+    }
+
+    /// Stops: NOT_SERVING, no new calls, those in flight end or are ended, the audit is flushed, the stores closed.
+    pub async fn stop(mut self) {
+        self.chores.shutdown().await;
+        self.serving.stop(GRACE).await;
+        self.admin.stop(Duration::from_secs(1)).await;
+        if let Err(error) = self.foundation.trail.record(lifecycle("stopped", &self.policy_revision)).await {
+            tracing::error!(%error, "the stop cannot be recorded");
+        }
+        if let Err(error) = std::fs::remove_file(&self.admin_socket) {
+            tracing::warn!(%error, "the admin socket stays");
+        }
+        self.foundation.close();
+        tracing::info!("stopped");
+    }
+}
+
+/// Deletes expired windows, at start and then regularly: an idle sidecar keeps nobody's number either.
+async fn forget_expired(budgets: SqliteBudgets, clock: Arc<dyn Clock>) {
+    let mut ticks = time::interval(FORGET_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = budgets.forget(clock.now()).await {
+            tracing::warn!(%error, "expired attempt windows were not deleted; tried again later");
+        }
+    }
+}
+
+fn lifecycle(event: &str, policy_revision: &str) -> Record {
+    Record::Lifecycle(LifecycleRecord {
+        event: event.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        policy_revision: policy_revision.to_owned(),
+    })
+}

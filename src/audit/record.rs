@@ -1,0 +1,269 @@
+//! The records: who, on whose behalf, by which evidence, what was decided, by which rule. Never a secret.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    directory::{AccountId, Actor, ContactId, Revision},
+    interaction::Interaction,
+};
+
+/// One record of the trail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Record {
+    /// The answer to one Authorize, or to one item of a batch alone.
+    Decision(Box<DecisionRecord>),
+    /// The answers to a batch: one record, an entry per item.
+    Batch(Box<BatchRecord>),
+    /// A call of a known client that ended without a decision.
+    Refusal(RefusalRecord),
+    /// Calls refused before a client was known, summarised.
+    UnknownClients(UnknownClientsRecord),
+    /// An interaction was ended.
+    InteractionEnded(InteractionEndedRecord),
+    /// An operator or client changed something.
+    Change(ChangeRecord),
+    /// The sidecar started or stopped.
+    Lifecycle(LifecycleRecord),
+}
+
+impl Record {
+    /// Stable name of the kind.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Decision(_) => "decision",
+            Self::Batch(_) => "batch",
+            Self::Refusal(_) => "refusal",
+            Self::UnknownClients(_) => "unknown_clients",
+            Self::InteractionEnded(_) => "interaction_ended",
+            Self::Change(_) => "change",
+            Self::Lifecycle(_) => "lifecycle",
+        }
+    }
+
+    /// The decision ids by which `audit show` finds it.
+    pub fn decision_ids(&self) -> impl Iterator<Item = &str> {
+        let (one, many): (Option<&Item>, &[Item]) = match self {
+            Self::Decision(record) => (Some(&record.item), &[]),
+            Self::Batch(record) => (None, &record.items),
+            Self::Refusal(_)
+            | Self::UnknownClients(_)
+            | Self::InteractionEnded(_)
+            | Self::Change(_)
+            | Self::Lifecycle(_) => (None, &[]),
+        };
+        one.into_iter().chain(many).map(|item| item.decision_id.as_str())
+    }
+}
+
+/// What every call of a known client has in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The client system.
+    pub client: String,
+    /// The RPC.
+    pub rpc: String,
+    /// Correlates with the client's own logs.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub request_id: String,
+    /// PHONE, PORTAL or CHAT.
+    pub channel: String,
+    /// The platform's id of the call or chat.
+    pub interaction: String,
+    /// The calling number, when stated and well formed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub calling_number: Option<String>,
+    /// Its attestation: A, B or C.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub attestation: Option<String>,
+    /// The agent who spoke to the person.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub agent: Option<String>,
+}
+
+impl Call {
+    /// The call of `client` in `interaction`.
+    #[must_use]
+    pub fn new(client: &str, rpc: &str, request_id: &str, interaction: &Interaction) -> Self {
+        Self {
+            client: client.to_owned(),
+            rpc: rpc.to_owned(),
+            request_id: request_id.to_owned(),
+            channel: interaction.channel.code().to_owned(),
+            interaction: interaction.id.clone(),
+            calling_number: interaction.calling_number.as_ref().map(ToString::to_string),
+            attestation: interaction.attestation.map(|attestation| format!("{attestation:?}")),
+            agent: interaction.agent_id.clone(),
+        }
+    }
+}
+
+/// Whom the call was about, and how that was proved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// The account that the hints selected.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub account: Option<AccountId>,
+    /// The contact that the hints selected.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub contact: Option<ContactId>,
+    /// The kind of evidence shown: `none`, `passphrase`, `portal_login`, `verification_token`.
+    pub evidence: String,
+    /// What the evidence came to, exactly (the answer says less): `verified`, `wrong`, `nobody`, `locked`, …
+    pub proof: String,
+    /// The method that verified, when something did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub method: Option<String>,
+    /// When identity was proved.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub proved_at: Option<Timestamp>,
+    /// The lane in which an attempt was counted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lane: Option<String>,
+    /// The roles of the verified contact; `role@site` applies to that site only.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub roles: Vec<String>,
+}
+
+/// One decided action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Random; the client has it, too.
+    pub decision_id: String,
+    /// The action.
+    pub action: String,
+    /// What it acts upon, in canonical text form.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub resource: String,
+    /// ALLOW, CHALLENGE, ESCALATE or DENY.
+    pub decision: String,
+    /// The public reason.
+    pub reason: String,
+    /// The exact cause, which the answer does not tell.
+    pub cause: String,
+    /// The policy that decided; `default` when none permits.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub rule: String,
+    /// The escalation that was opened or found.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub escalation: Option<String>,
+    /// Names of the obligations that go with an ALLOW.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub obligations: Vec<String>,
+}
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionRecord {
+    /// The call.
+    #[serde(flatten)]
+    pub call: Call,
+    /// The person.
+    #[serde(flatten)]
+    pub person: Person,
+    /// What was decided.
+    #[serde(flatten)]
+    pub item: Item,
+    /// Revision of the policy bundle.
+    pub policy_revision: String,
+    /// Revision of the directory.
+    pub directory_revision: Revision,
+    /// Time from arrival to the record, in microseconds.
+    pub took_us: u64,
+}
+
+/// The answers to a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchRecord {
+    /// The call.
+    #[serde(flatten)]
+    pub call: Call,
+    /// The person.
+    #[serde(flatten)]
+    pub person: Person,
+    /// What was decided, in the order of the request.
+    pub items: Vec<Item>,
+    /// Revision of the policy bundle.
+    pub policy_revision: String,
+    /// Revision of the directory.
+    pub directory_revision: Revision,
+    /// Time from arrival to the record, in microseconds.
+    pub took_us: u64,
+}
+
+/// A call of a known client that ended without a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalRecord {
+    /// The client system.
+    pub client: String,
+    /// The RPC.
+    pub rpc: String,
+    /// Correlates with the client's own logs; empty when several were folded into one record.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub request_id: String,
+    /// The gRPC status code, such as PERMISSION_DENIED.
+    pub status: String,
+    /// The stable reason of the ErrorInfo.
+    pub reason: String,
+    /// The field or grant that it is about; never a value.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub about: String,
+    /// How many like it were folded into this record, because the client exceeded its rate.
+    pub count: u64,
+}
+
+/// Calls refused before a client was known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownClientsRecord {
+    /// The peer's address without its port, or `unix:` and its user id.
+    pub peer: String,
+    /// The stable reason.
+    pub reason: String,
+    /// How many since the last record of this peer and reason.
+    pub count: u64,
+}
+
+/// An interaction was ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InteractionEndedRecord {
+    /// The client system that ended it.
+    pub client: String,
+    /// Correlates with the client's own logs.
+    pub request_id: String,
+    /// The platform's id.
+    pub interaction: String,
+    /// `ended` or `not_yours`.
+    pub outcome: String,
+    /// Time from arrival to the record, in microseconds.
+    pub took_us: u64,
+}
+
+/// A change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeRecord {
+    /// On whose behalf.
+    pub actor: Actor,
+    /// Stable name, such as `passphrase_set`.
+    pub what: String,
+    /// The account.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub account: Option<AccountId>,
+    /// The contact.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub contact: Option<ContactId>,
+    /// The directory's revision after it.
+    pub directory_revision: Revision,
+}
+
+/// The sidecar started or stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifecycleRecord {
+    /// `started` or `stopped`.
+    pub event: String,
+    /// The binary's version.
+    pub version: String,
+    /// Revision of the policy bundle.
+    pub policy_revision: String,
+}

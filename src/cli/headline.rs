@@ -1,0 +1,88 @@
+//! An audit record in one line, for people.
+
+use jiff::Timestamp;
+
+use super::table::plain;
+use crate::{
+    audit::{
+        Record,
+        record::{BatchRecord, Call, DecisionRecord, Item, Person},
+    },
+    directory::Actor,
+};
+
+/// When, which number, what happened.
+pub(super) fn of(sequence: u64, at: Timestamp, record: &Record) -> String {
+    plain(&format!("{at:.3} #{sequence} {}", what(record)))
+}
+
+fn what(record: &Record) -> String {
+    match record {
+        Record::Decision(decision) => decided(decision),
+        Record::Batch(batch) => decided_many(batch),
+        Record::Refusal(refusal) => {
+            let about = if refusal.about.is_empty() { String::new() } else { format!(" ({})", refusal.about) };
+            let count = times(refusal.count);
+            format!(
+                "refused {} {}{about} to {} at {}{count}",
+                refusal.status, refusal.reason, refusal.client, refusal.rpc
+            )
+        }
+        Record::UnknownClients(unknown) => {
+            format!("refused {} from {}{}", unknown.reason, unknown.peer, times(unknown.count))
+        }
+        Record::InteractionEnded(ended) => {
+            format!("interaction {} {} by {}", ended.interaction, ended.outcome, ended.client)
+        }
+        Record::Change(change) => {
+            let actor = match &change.actor {
+                Actor::Operator(name) => format!("operator {name}"),
+                Actor::Client(name) => format!("client {name}"),
+                Actor::Sidecar => "the sidecar".to_owned(),
+            };
+            let account = change.account.as_ref().map_or("-", |account| account.as_str());
+            let contact = change.contact.as_ref().map_or("-", |contact| contact.as_str());
+            format!("{} of contact {contact}, account {account}, by {actor}", change.what)
+        }
+        Record::Lifecycle(lifecycle) => format!("sidecar {} (version {})", lifecycle.event, lifecycle.version),
+    }
+}
+
+fn decided(record: &DecisionRecord) -> String {
+    let DecisionRecord { call, person, item, .. } = record;
+    format!(
+        "{:<9} {} for {} on {} via {}: {} ({}) {}",
+        item.decision,
+        item.action,
+        who(person),
+        call.channel,
+        call.client,
+        item.reason,
+        why(item),
+        item.decision_id
+    )
+}
+
+fn decided_many(record: &BatchRecord) -> String {
+    let BatchRecord { call, person, items, .. } = record;
+    let Call { channel, client, .. } = call;
+    let decisions: Vec<_> = items.iter().map(|item| format!("{} {}", item.action, item.decision)).collect();
+    format!("batch for {} on {channel} via {client}: {}", who(person), decisions.join(", "))
+}
+
+fn who(person: &Person) -> String {
+    match (&person.contact, &person.account) {
+        (Some(contact), Some(account)) => format!("{contact}@{account}"),
+        (Some(contact), None) => contact.to_string(),
+        (None, Some(account)) => format!("somebody@{account}"),
+        (None, None) => "nobody known".to_owned(),
+    }
+}
+
+fn why(item: &Item) -> String {
+    if item.rule.is_empty() { item.cause.clone() } else { format!("{}, rule {}", item.cause, item.rule) }
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { String::new() } else { format!(", {count} times") }
+}

@@ -1,0 +1,75 @@
+//! `countersign serve`: config → telemetry → app → serve, until a signal.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::on_runtime;
+use crate::{
+    app,
+    config::{Config, overrides},
+    telemetry,
+};
+
+/// Run the sidecar until SIGINT or SIGTERM
+///
+/// It refuses to start on a setting that is unknown, malformed or half-made, and says where. config/example.toml has every
+/// setting with unit, default and reason.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  countersign serve --config countersign.toml
+  countersign serve --config countersign.toml --check
+  COUNTERSIGN_LOG__FORMAT=json countersign serve --config countersign.toml
+
+A first signal lets calls in flight end and flushes the audit; a second one ends at once.")]
+pub(super) struct Serve {
+    /// The settings
+    #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG", hide_env_values = true)]
+    config: PathBuf,
+    /// Check the settings and do not start
+    #[arg(long)]
+    check: bool,
+}
+
+impl Serve {
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let config = Config::load(&self.config, &overrides())?;
+        if self.check {
+            return Ok(ExitCode::SUCCESS);
+        }
+        telemetry::start(&config.log)?;
+        on_runtime(async {
+            let mut signals = Signals::listen()?;
+            let running = app::start(config).await?;
+            tracing::info!(signal = signals.next().await, "stopping");
+            tokio::select! {
+                () = running.stop() => Ok(ExitCode::SUCCESS),
+                signal = signals.next() => bail!("{signal} again: ended before all calls had"),
+            }
+        })
+    }
+}
+
+/// The signals that end a command.
+pub(super) struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// From now on the signals are ours.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("signals cannot be received");
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// The name of the next one.
+    pub(super) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}

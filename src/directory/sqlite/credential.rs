@@ -1,0 +1,378 @@
+//! Credentials in SQLite: what is granted is counted, in one statement, and committed before it is answered.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Row, named_params};
+
+use super::{
+    Store, standing,
+    transaction::{
+        DirectoryRows, NewChange, ReadTransaction, WriteTransaction, optional_timestamp, revision, timestamp,
+    },
+};
+use crate::{
+    directory::{
+        AccountId, Actor, ContactId, ContactStatus, DirectoryError, Revision,
+        credential::{
+            Absent, CredentialRef, CredentialStatus, CredentialVersion, Credentials, Granted, Held, NewPassphrase,
+            Owner, Reopened, SetMethod, Settled, StoredHashText, Success, Target, Tried,
+        },
+        shape::invalid,
+    },
+    throttle::{
+        Lane, Line,
+        floor::{Floor, MOST_DOUBLINGS, MOST_FAILURES},
+    },
+};
+
+mod change;
+
+pub(super) use change::{end_of_contact, suspend_of_account};
+
+/// The credentials of a store, under the figures of its floor.
+#[derive(Clone, Debug)]
+pub struct SqliteCredentials {
+    store: Store,
+    floor: Floor,
+}
+
+impl SqliteCredentials {
+    /// The credentials in `store`; the floor has been validated.
+    #[must_use]
+    pub fn new(store: Store, floor: Floor) -> Self {
+        Self { store, floor }
+    }
+}
+
+#[async_trait]
+impl Credentials for SqliteCredentials {
+    async fn reserve(&self, target: &Target, lane: Lane, now: Timestamp) -> Result<Tried, DirectoryError> {
+        let (target, floor) = (target.clone(), self.floor);
+        self.store.write(move |transaction| reserve(transaction, &target, lane, floor, now)).await
+    }
+
+    async fn settle_success(&self, success: Success, now: Timestamp) -> Result<Settled, DirectoryError> {
+        self.store.write(move |transaction| settle_success(transaction, &success, now)).await
+    }
+
+    async fn set(
+        &self,
+        owner: &Owner,
+        new: NewPassphrase,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<Revision, DirectoryError> {
+        let owner = owner.clone();
+        self.store.write(move |transaction| change::set(transaction, &owner, &new, &actor, now)).await
+    }
+
+    async fn clear(&self, owner: &Owner, actor: Actor, now: Timestamp) -> Result<Revision, DirectoryError> {
+        let owner = owner.clone();
+        self.store.write(move |transaction| change::clear(transaction, &owner, &actor, now)).await
+    }
+
+    async fn reopen(&self, contact: &ContactId, actor: Actor, now: Timestamp) -> Result<Reopened, DirectoryError> {
+        let (contact, floor) = (contact.clone(), self.floor);
+        self.store.write(move |transaction| change::reopen(transaction, &contact, floor, &actor, now)).await
+    }
+
+    async fn status(&self, owner: &Owner, now: Timestamp) -> Result<Option<CredentialStatus>, DirectoryError> {
+        let (owner, floor) = (owner.clone(), self.floor);
+        self.store.read(move |snapshot| status(snapshot, &owner, floor, now)).await
+    }
+
+    async fn contacts_with_passphrase(&self, account: &AccountId) -> Result<u32, DirectoryError> {
+        let account = account.clone();
+        let count = move |snapshot: &ReadTransaction<'_>| {
+            snapshot.find_row(
+                "SELECT count(*) FROM credential c
+                 JOIN credential_hash h ON h.credential = c.id
+                 JOIN contact p ON p.id = c.contact AND p.status = 'active'
+                 WHERE c.account = ?1",
+                [account.as_str()],
+                |row| row.get(0),
+            )
+        };
+        Ok(self.store.read(count).await?.unwrap_or(0))
+    }
+
+    async fn is_current(&self, contact: &ContactId, version: CredentialVersion) -> Result<bool, DirectoryError> {
+        let contact = contact.clone();
+        self.store
+            .read(move |snapshot| Ok(find_valid(snapshot, &contact)?.map(|(_, valid)| valid) == Some(version)))
+            .await
+    }
+
+    async fn was_verified_on(&self, contact: &ContactId, line: Line, since: Timestamp) -> Result<bool, DirectoryError> {
+        let contact = contact.clone();
+        let find = move |snapshot: &ReadTransaction<'_>| {
+            snapshot.find_row(
+                "SELECT 1 FROM verified_line WHERE contact = ?1 AND line = ?2 AND verified_at >= ?3",
+                (contact.as_str(), line.as_bytes(), since.as_microsecond()),
+                |_| Ok(()),
+            )
+        };
+        Ok(self.store.read(find).await?.is_some())
+    }
+
+    async fn last_set(&self, contact: &ContactId) -> Result<Option<Timestamp>, DirectoryError> {
+        let contact = contact.clone();
+        let find = move |snapshot: &ReadTransaction<'_>| {
+            snapshot.find_row(
+                "SELECT max(c.set_at) FROM contact p
+                 JOIN account a ON a.id = p.account
+                 JOIN credential c
+                   ON c.contact = p.id OR (c.account = a.id AND c.contact IS NULL AND a.primary_admin = p.id)
+                 WHERE p.id = ?1",
+                [contact.as_str()],
+                |row| optional_timestamp(row, 0),
+            )
+        };
+        Ok(self.store.read(find).await?.flatten())
+    }
+}
+
+/// Which credential is tried for contact `p` of account `a`: his own, if he ever had one; else, for the primary
+/// administrator, that of the account.
+macro_rules! credential_of {
+    () => {
+        "coalesce((SELECT id FROM credential WHERE contact = p.id),
+                  (SELECT id FROM credential WHERE account = a.id AND contact IS NULL AND a.primary_admin = p.id))"
+    };
+}
+use credential_of;
+
+fn reserve(
+    transaction: &WriteTransaction<'_>,
+    target: &Target,
+    lane: Lane,
+    floor: Floor,
+    now: Timestamp,
+) -> Result<Tried, DirectoryError> {
+    let tried = match target {
+        Target::Nobody { .. } => Tried::Absent(Absent::Nobody),
+        Target::Contact(contact) => match count(transaction, contact, lane, floor, now)? {
+            Some(granted) => return Ok(Tried::Granted(granted)),
+            None => why_not(transaction, contact, lane, floor, now)?,
+        },
+    };
+    let dummy = match target {
+        Target::Nobody { dummy } => i64::from(*dummy),
+        Target::Contact(_) => now.as_microsecond(),
+    };
+    transaction.execute(
+        "UPDATE credential_dummy SET failures = (failures + 1) % 20, locked_until = ?2 WHERE id = abs(?1 % 64)",
+        (dummy, now.as_microsecond()),
+    )?;
+    Ok(tried)
+}
+
+/// Counts a failure in advance and reads the hash, or does neither. Atomic as one statement: on any store, whatever
+/// else is going on, what it returns has been counted.
+fn count(
+    transaction: &WriteTransaction<'_>,
+    contact: &ContactId,
+    lane: Lane,
+    floor: Floor,
+    now: Timestamp,
+) -> Result<Option<Granted>, DirectoryError> {
+    transaction.find_row(
+        concat!(
+            "INSERT INTO credential_lane AS l (credential, lane, failures, locked_until)
+             SELECT c.id, :lane, 1, CASE WHEN :free < 1 THEN :now + :first ELSE 0 END
+             FROM contact p
+             JOIN account a ON a.id = p.account
+             JOIN credential c ON c.id = ",
+            credential_of!(),
+            "JOIN credential_hash h ON h.credential = c.id
+             WHERE p.id = :contact AND p.status = 'active' AND c.suspended_at IS NULL
+               AND c.retired + (SELECT coalesce(sum(failures), 0) FROM credential_lane WHERE credential = c.id) < :most
+             ON CONFLICT (credential, lane) DO UPDATE SET
+                 failures = l.failures + 1,
+                 locked_until = CASE WHEN l.failures < :free THEN 0
+                     ELSE :now + min(:longest, :first << min(l.failures - :free, :doublings)) END
+             -- A lock of more than the longest was set by a clock that was wrong, and is none.
+             WHERE l.failures < :close AND (l.locked_until <= :now OR l.locked_until > :now + :longest)
+             RETURNING credential, failures,
+                 (SELECT phc FROM credential_hash h WHERE h.credential = credential_lane.credential),
+                 (SELECT version FROM credential c WHERE c.id = credential_lane.credential)"
+        ),
+        named_params! {
+            ":contact": contact.as_str(),
+            ":lane": lane_key(&lane),
+            ":now": now.as_microsecond(),
+            ":free": floor.free_failures,
+            ":first": microseconds(floor.first_lock_s),
+            ":longest": microseconds(floor.longest_lock_s),
+            ":doublings": MOST_DOUBLINGS,
+            ":close": floor.failures_to_close,
+            ":most": MOST_FAILURES,
+        },
+        |row| {
+            Ok(Granted {
+                credential: CredentialRef::new(row.get(0)?, contact.clone()),
+                failures: row.get(1)?,
+                stored: StoredHashText::new(row.get::<_, String>(2)?),
+                version: CredentialVersion(revision(row, 3)?.0),
+            })
+        },
+    )
+}
+
+/// Why nothing was granted; for the audit alone.
+fn why_not(
+    transaction: &WriteTransaction<'_>,
+    contact: &ContactId,
+    lane: Lane,
+    floor: Floor,
+    now: Timestamp,
+) -> Result<Tried, DirectoryError> {
+    let found = transaction.find_row(
+        concat!(
+            "SELECT p.status = 'active', c.id IS NOT NULL, h.credential IS NOT NULL, c.suspended_at IS NOT NULL,
+                    l.failures, l.locked_until
+             FROM contact p
+             JOIN account a ON a.id = p.account
+             LEFT JOIN credential c ON c.id = ",
+            credential_of!(),
+            "LEFT JOIN credential_hash h ON h.credential = c.id
+             LEFT JOIN credential_lane l ON l.credential = c.id AND l.lane = ?2
+             WHERE p.id = ?1"
+        ),
+        (contact.as_str(), lane_key(&lane)),
+        |row| {
+            let (active, known, set, suspended) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            let failures = row.get::<_, Option<u32>>(4)?.unwrap_or(0);
+            Ok(match (active, known, set, suspended) {
+                (false, ..) => Tried::Absent(Absent::Inactive),
+                (true, false, ..) => Tried::Absent(Absent::NotEnrolled),
+                (true, true, false, _) => Tried::Absent(Absent::Cleared),
+                (true, true, true, true) => Tried::Absent(Absent::Suspended),
+                (true, true, true, false) => match optional_timestamp(row, 5)? {
+                    Some(until) if failures < floor.failures_to_close && until > now => {
+                        Tried::Held(Held::Locked { until })
+                    }
+                    _ => Tried::Held(Held::Closed),
+                },
+            })
+        },
+    )?;
+    Ok(found.unwrap_or(Tried::Absent(Absent::Nobody)))
+}
+
+fn settle_success(
+    transaction: &WriteTransaction<'_>,
+    success: &Success,
+    now: Timestamp,
+) -> Result<Settled, DirectoryError> {
+    let Success { credential, version, lane, line, rehash } = success;
+    if find_valid(transaction, credential.contact())? != Some((credential.id(), *version)) {
+        return Ok(Settled::Stale);
+    }
+    transaction.execute(
+        "DELETE FROM credential_lane WHERE credential = ?1 AND lane = ?2",
+        (credential.id(), lane_key(lane)),
+    )?;
+    if let Some(rehash) = rehash {
+        transaction
+            .execute("UPDATE credential_hash SET phc = ?2 WHERE credential = ?1", (credential.id(), rehash.as_phc()))?;
+    }
+    if let Some(line) = line {
+        remember_line(transaction, credential.contact(), *line, now)?;
+    }
+    Ok(Settled::Accepted)
+}
+
+/// The credential that can verify this contact now, and its version.
+fn find_valid(
+    snapshot: &ReadTransaction<'_>,
+    contact: &ContactId,
+) -> Result<Option<(i64, CredentialVersion)>, DirectoryError> {
+    snapshot.find_row(
+        concat!(
+            "SELECT c.id, c.version FROM contact p
+             JOIN account a ON a.id = p.account
+             JOIN credential c ON c.id = ",
+            credential_of!(),
+            "JOIN credential_hash h ON h.credential = c.id
+             WHERE p.id = ?1 AND p.status = 'active' AND c.suspended_at IS NULL"
+        ),
+        [contact.as_str()],
+        |row| Ok((row.get(0)?, CredentialVersion(revision(row, 1)?.0))),
+    )
+}
+
+fn remember_line(
+    transaction: &WriteTransaction<'_>,
+    contact: &ContactId,
+    line: Line,
+    now: Timestamp,
+) -> Result<(), DirectoryError> {
+    transaction.execute(
+        "INSERT OR REPLACE INTO verified_line (contact, line, verified_at) VALUES (?1, ?2, ?3)",
+        (contact.as_str(), line.as_bytes(), now.as_microsecond()),
+    )?;
+    transaction.execute(
+        "DELETE FROM verified_line WHERE contact = ?1 AND line NOT IN
+             (SELECT line FROM verified_line WHERE contact = ?1 ORDER BY verified_at DESC LIMIT ?2)",
+        (contact.as_str(), LINES_KEPT),
+    )?;
+    Ok(())
+}
+
+fn status(
+    snapshot: &ReadTransaction<'_>,
+    owner: &Owner,
+    floor: Floor,
+    now: Timestamp,
+) -> Result<Option<CredentialStatus>, DirectoryError> {
+    let Some(id) = change::find(snapshot, owner)? else { return Ok(None) };
+    snapshot.find_row(
+        "SELECT h.credential IS NOT NULL, c.set_at, c.set_by_kind, c.set_by_name, c.method, c.canonical_version,
+                c.suspended_at, c.reopened, coalesce(l.failures, 0), l.locked_until,
+                c.retired + (SELECT coalesce(sum(failures), 0) FROM credential_lane WHERE credential = c.id)
+         FROM credential c
+         LEFT JOIN credential_hash h ON h.credential = c.id
+         LEFT JOIN credential_lane l ON l.credential = c.id AND l.lane = x''
+         WHERE c.id = ?1",
+        [id],
+        |row| {
+            let failures: u32 = row.get(8)?;
+            let (reopened, counted): (u32, u32) = (row.get(7)?, row.get(10)?);
+            let by_sum = MOST_FAILURES.saturating_sub(counted) / floor.failures_to_close.max(1);
+            Ok(CredentialStatus {
+                is_set: row.get(0)?,
+                set_at: timestamp(row, 1)?,
+                set_by: super::change_log::actor(row, 2)?,
+                method: method(row, 4)?,
+                canonical_version: row.get(5)?,
+                suspended_at: optional_timestamp(row, 6)?,
+                locked_until: optional_timestamp(row, 9)?.filter(|until| *until > now),
+                closed: failures >= floor.failures_to_close,
+                reopenings_left: floor.reopenings.saturating_sub(reopened).min(by_sum),
+            })
+        },
+    )
+}
+
+fn method(row: &Row<'_>, column: usize) -> rusqlite::Result<SetMethod> {
+    let code: String = row.get(column)?;
+    SetMethod::ALL
+        .into_iter()
+        .find(|method| method.code() == code)
+        .ok_or_else(|| super::transaction::unreadable(column, "no method of setting a passphrase"))
+}
+
+fn lane_key(lane: &Lane) -> &[u8] {
+    match lane {
+        Lane::Unfamiliar => &[],
+        Lane::Familiar(line) => line.as_bytes(),
+    }
+}
+
+fn microseconds(seconds: u32) -> i64 {
+    i64::from(seconds) * 1_000_000
+}
+
+/// A person calls from a few telephones.
+const LINES_KEPT: u32 = 8;

@@ -1,0 +1,175 @@
+//! The changes of credentials: each stands in the change log with its revision, which becomes the new version.
+
+use jiff::Timestamp;
+
+use super::{
+    AccountId, Actor, ContactId, ContactStatus, DirectoryError, DirectoryRows, Floor, MOST_FAILURES, NewChange,
+    NewPassphrase, Owner, ReadTransaction, Reopened, Revision, WriteTransaction, credential_of, invalid, standing,
+};
+
+/// The credential of an owner, whether it has a passphrase now or not.
+pub(super) fn find(snapshot: &ReadTransaction<'_>, owner: &Owner) -> Result<Option<i64>, DirectoryError> {
+    match owner {
+        Owner::Contact(contact) => {
+            snapshot.find_row("SELECT id FROM credential WHERE contact = ?1", [contact.as_str()], |row| row.get(0))
+        }
+        Owner::Account(account) => snapshot.find_row(
+            "SELECT id FROM credential WHERE account = ?1 AND contact IS NULL",
+            [account.as_str()],
+            |row| row.get(0),
+        ),
+    }
+}
+
+pub(super) fn set(
+    transaction: &WriteTransaction<'_>,
+    owner: &Owner,
+    new: &NewPassphrase,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Revision, DirectoryError> {
+    let account = account_of(transaction, owner)?;
+    let known = find(transaction, owner)?;
+    let rows = transaction.change(NewChange { actor, account: Some(&account), kind: "set_passphrase", at: now })?;
+    let (actor_kind, actor_name) = super::super::change_log::columns(actor);
+    let contact = match owner {
+        Owner::Contact(contact) => Some(contact.as_str()),
+        Owner::Account(_) => None,
+    };
+    rows.execute(
+        "INSERT INTO credential (id, account, contact, version, set_at, set_by_kind, set_by_name, method,
+                                 canonical_version, suspended_at, reopened, retired)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL, 0, 0)
+         ON CONFLICT (id) DO UPDATE SET
+             version = excluded.version, set_at = excluded.set_at, set_by_kind = excluded.set_by_kind,
+             set_by_name = excluded.set_by_name, method = excluded.method,
+             canonical_version = excluded.canonical_version, suspended_at = NULL, reopened = 0, retired = 0",
+        (
+            known,
+            account.as_str(),
+            contact,
+            version(&rows)?,
+            now.as_microsecond(),
+            actor_kind,
+            actor_name,
+            new.method.code(),
+            new.canonical_version,
+        ),
+    )?;
+    let id = find(transaction, owner)?;
+    rows.execute(
+        "INSERT OR REPLACE INTO credential_hash (credential, phc) VALUES (?1, ?2)",
+        (id, new.stored.as_phc()),
+    )?;
+    rows.execute("DELETE FROM credential_lane WHERE credential = ?1", [id])?;
+    Ok(rows.revision())
+}
+
+pub(super) fn clear(
+    transaction: &WriteTransaction<'_>,
+    owner: &Owner,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Revision, DirectoryError> {
+    let known = transaction.find_row(
+        "SELECT c.id, c.account FROM credential c JOIN credential_hash h ON h.credential = c.id WHERE c.id = ?1",
+        [find(transaction, owner)?],
+        |row| Ok((row.get::<_, i64>(0)?, AccountId::new(row.get::<_, String>(1)?))),
+    )?;
+    let Some((id, account)) = known else { return Err(invalid("passphrase", "is not set")) };
+    let rows = transaction.change(NewChange { actor, account: Some(&account), kind: "clear_passphrase", at: now })?;
+    end(&rows, id)?;
+    Ok(rows.revision())
+}
+
+pub(super) fn reopen(
+    transaction: &WriteTransaction<'_>,
+    contact: &ContactId,
+    floor: Floor,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Reopened, DirectoryError> {
+    let closed = transaction.find_row(
+        concat!(
+            "SELECT c.id, a.id, c.reopened,
+                    c.retired + (SELECT sum(failures) FROM credential_lane WHERE credential = c.id)
+             FROM contact p
+             JOIN account a ON a.id = p.account
+             JOIN credential c ON c.id = ",
+            credential_of!(),
+            "JOIN credential_lane l ON l.credential = c.id AND l.lane = x'' AND l.failures >= ?2
+             WHERE p.id = ?1 AND p.status = 'active'"
+        ),
+        (contact.as_str(), floor.failures_to_close),
+        |row| {
+            let account = AccountId::new(row.get::<_, String>(1)?);
+            Ok((row.get::<_, i64>(0)?, account, row.get::<_, u32>(2)?, row.get::<_, u32>(3)?))
+        },
+    )?;
+    let Some((id, account, reopened, counted)) = closed else { return Ok(Reopened::WasOpen) };
+    if reopened >= floor.reopenings || counted.saturating_add(floor.failures_to_close) > MOST_FAILURES {
+        return Ok(Reopened::NeverAgain);
+    }
+    let rows = transaction.change(NewChange { actor, account: Some(&account), kind: "reopen_passphrase", at: now })?;
+    rows.execute(
+        "UPDATE credential SET reopened = reopened + 1, retired = retired +
+             (SELECT failures FROM credential_lane WHERE credential = ?1 AND lane = x'')
+         WHERE id = ?1",
+        [id],
+    )?;
+    rows.execute("DELETE FROM credential_lane WHERE credential = ?1 AND lane = x''", [id])?;
+    Ok(Reopened::Open(rows.revision()))
+}
+
+/// Suspends the primary account passphrase until it is changed: who answered for the account knows it (S14).
+pub(in crate::directory::sqlite) fn suspend_of_account(
+    rows: &DirectoryRows<'_>,
+    account: &AccountId,
+    now: Timestamp,
+) -> Result<(), DirectoryError> {
+    rows.execute(
+        "UPDATE credential SET suspended_at = ?2, version = ?3
+         WHERE account = ?1 AND contact IS NULL AND suspended_at IS NULL",
+        (account.as_str(), now.as_microsecond(), version(rows)?),
+    )?;
+    Ok(())
+}
+
+/// Ends the passphrase of a contact who left, and forgets from where he called (S12). Coming back needs a new one.
+pub(in crate::directory::sqlite) fn end_of_contact(
+    rows: &DirectoryRows<'_>,
+    contact: &ContactId,
+) -> Result<(), DirectoryError> {
+    rows.execute("DELETE FROM verified_line WHERE contact = ?1", [contact.as_str()])?;
+    rows.execute("UPDATE credential SET version = ?2 WHERE contact = ?1", (contact.as_str(), version(rows)?))?;
+    rows.execute(
+        "DELETE FROM credential_hash WHERE credential IN (SELECT id FROM credential WHERE contact = ?1)",
+        [contact.as_str()],
+    )?;
+    Ok(())
+}
+
+/// The revision of a change, as SQLite counts.
+fn version(rows: &DirectoryRows<'_>) -> Result<i64, DirectoryError> {
+    i64::try_from(rows.revision().0).map_err(|_| super::super::defect("a revision that SQLite cannot count to"))
+}
+
+fn end(rows: &DirectoryRows<'_>, id: i64) -> Result<(), DirectoryError> {
+    rows.execute("UPDATE credential SET version = ?2 WHERE id = ?1", (id, version(rows)?))?;
+    rows.execute("DELETE FROM credential_hash WHERE credential = ?1", [id])?;
+    Ok(())
+}
+
+fn account_of(snapshot: &ReadTransaction<'_>, owner: &Owner) -> Result<AccountId, DirectoryError> {
+    match owner {
+        Owner::Account(account) => match standing::find_account(snapshot, account)? {
+            Some(_) => Ok(account.clone()),
+            None => Err(invalid("account", "is unknown")),
+        },
+        Owner::Contact(contact) => match standing::find_contact(snapshot, contact)? {
+            Some(contact) if contact.status == ContactStatus::Active => Ok(contact.account),
+            Some(_) => Err(invalid("contact", "is inactive")),
+            None => Err(invalid("contact", "is unknown")),
+        },
+    }
+}

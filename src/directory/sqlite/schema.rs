@@ -1,0 +1,74 @@
+//! The file: how it is opened, and the migrations that bring it to the newest schema.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::OpenError;
+
+/// The tables whose rows change only together with a row of the change log. The writer refuses anything else.
+pub(super) const DIRECTORY_TABLES: [&str; 8] = [
+    "account",
+    "number_of_record",
+    "address_of_record",
+    "site",
+    "contact",
+    "role_assignment",
+    "escalation",
+    "credential",
+];
+
+/// Opens the writer's connection and applies what migrations are missing.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    let mut connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // FULL: a commit is answered only when the log is on disk, so an answered write outlives a loss of power.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    prepare(&connection)?;
+    migrate(&mut connection, &MIGRATIONS)?;
+    Ok(connection)
+}
+
+/// Opens a connection that can read only. The writer's must have been opened before.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    prepare(&connection)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(())
+}
+
+/// Applies the migrations after `user_version`, each in its own transaction.
+fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), OpenError> {
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = (1_u32..).zip(migrations);
+    let newest = known.clone().last().map_or(0, |(version, _)| version);
+    if found > newest {
+        return Err(OpenError::Newer { found, known: newest });
+    }
+    for (version, sql) in known.filter(|(version, _)| *version > found) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// In order; a migration that was released is never edited. Additive for one minor version, so that the version
+/// before can still run beside it.
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../../migrations/0001_directory.sql"), include_str!("../../../migrations/0002_credentials.sql")];
+
+/// Only a checkpoint can make anybody wait, as one process owns the file; 5 s is far above any.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// More than there are statements in this room, so that none is prepared twice.
+const STATEMENTS_KEPT: usize = 128;

@@ -1,0 +1,141 @@
+//! `countersign.v1.AuthorizationService`: admit, parse, decide, answer.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status};
+
+use super::{
+    admission::{Known, Refusals, check_grants},
+    answer, ask,
+    deadline::time_for,
+    proto::countersign::v1 as pb,
+    status::Refused,
+};
+use crate::{
+    authorize::{Authorizer, Undecided, end::End},
+    client::{ClientSystem, Rpc},
+    clock::Clock,
+};
+
+/// The service.
+pub(super) struct Authorization {
+    pub(super) authorizer: Arc<Authorizer>,
+    pub(super) refusals: Arc<Refusals>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// How many calls may run at the same time.
+    pub(super) slots: Semaphore,
+    /// The longest that a call may take.
+    pub(super) deadline: Duration,
+}
+
+#[tonic::async_trait]
+impl pb::authorization_service_server::AuthorizationService for Authorization {
+    async fn authorize(
+        &self,
+        request: Request<pb::AuthorizeRequest>,
+    ) -> Result<Response<pb::AuthorizeResponse>, Status> {
+        let asked = self.asked(Rpc::Authorize, &request, &request.get_ref().request_id)?;
+        let client = &asked.client;
+        let outcome = async {
+            let request = request.into_inner();
+            check_grants(client, asked.rpc, request.interaction.as_ref(), request.evidence.as_ref())?;
+            let one = ask::authorize(request, asked.caller())?;
+            let reply = self.authorizer.authorize(one.call, one.ask, one.escalate).await?;
+            answer::one(&reply, client)
+                .ok_or_else(|| Refused::from(Undecided::Defect("a reply without an answer".to_owned())))
+        };
+        self.respond(&asked, outcome).await
+    }
+
+    async fn batch_authorize(
+        &self,
+        request: Request<pb::BatchAuthorizeRequest>,
+    ) -> Result<Response<pb::BatchAuthorizeResponse>, Status> {
+        let asked = self.asked(Rpc::BatchAuthorize, &request, &request.get_ref().request_id)?;
+        let client = &asked.client;
+        let outcome = async {
+            let request = request.into_inner();
+            check_grants(client, asked.rpc, request.interaction.as_ref(), request.evidence.as_ref())?;
+            let several = ask::batch(request, asked.caller())?;
+            let reply = self.authorizer.authorize_batch(several.call, several.asks).await?;
+            Ok::<_, Refused>(answer::several(&reply, client))
+        };
+        self.respond(&asked, outcome).await
+    }
+
+    async fn end_interaction(
+        &self,
+        request: Request<pb::EndInteractionRequest>,
+    ) -> Result<Response<pb::EndInteractionResponse>, Status> {
+        let asked = self.asked(Rpc::EndInteraction, &request, &request.get_ref().request_id)?;
+        let client = &asked.client;
+        let outcome = async {
+            check_grants(client, asked.rpc, None, None)?;
+            let end = ask::end(request.into_inner())?;
+            let end = End {
+                client: Arc::clone(client),
+                interaction: end.interaction,
+                token: end.token,
+                request_id: end.request_id,
+                arrived: asked.arrived,
+            };
+            let ended = self.authorizer.end_interaction(end).await?;
+            Ok::<_, Refused>(pb::EndInteractionResponse { ended_at: Some(answer::timestamp(ended.at())) })
+        };
+        self.respond(&asked, outcome).await
+    }
+}
+
+impl Authorization {
+    fn asked<T>(&self, rpc: Rpc, request: &Request<T>, request_id: &str) -> Result<Asked, Status> {
+        let time = time_for(request.metadata(), self.deadline);
+        Ok(Asked {
+            client: known(request)?,
+            rpc,
+            request_id: ask::correlation(request_id),
+            arrived: self.clock.uptime(),
+            time,
+        })
+    }
+
+    /// Runs a call within its time and the server's capacity. What it began goes on to its record even then.
+    async fn respond<T>(
+        &self,
+        asked: &Asked,
+        outcome: impl Future<Output = Result<T, Refused>>,
+    ) -> Result<Response<T>, Status> {
+        let outcome = match self.slots.try_acquire() {
+            Err(_) => Err(Refused::overloaded()),
+            Ok(_slot) => {
+                tokio::time::timeout(asked.time, outcome).await.unwrap_or_else(|_| Err(Refused::out_of_time()))
+            }
+        };
+        outcome.map(Response::new).map_err(|refused| {
+            self.refusals.known(refused.record(&asked.client.name, asked.rpc.name(), &asked.request_id));
+            refused.status()
+        })
+    }
+}
+
+/// What is known of a call before its message is looked at.
+struct Asked {
+    client: Arc<ClientSystem>,
+    rpc: Rpc,
+    request_id: String,
+    arrived: Duration,
+    time: Duration,
+}
+
+impl Asked {
+    fn caller(&self) -> ask::Caller {
+        let deadline = self.arrived.saturating_add(self.time);
+        ask::Caller { client: Arc::clone(&self.client), arrived: self.arrived, deadline }
+    }
+}
+
+/// The client system that the doorkeeper found; without one the call is refused, whatever was wired up.
+fn known<T>(request: &Request<T>) -> Result<Arc<ClientSystem>, Status> {
+    let known = request.extensions().get::<Known>();
+    known.map(|known| Arc::clone(&known.0)).ok_or_else(|| Refused::unknown_client().status())
+}

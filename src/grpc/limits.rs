@@ -1,0 +1,74 @@
+//! How much of each field is taken. One table; a test compares it with the comments in `proto/`.
+
+/// How much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Max {
+    /// Of a text, in bytes of UTF-8.
+    Bytes(usize),
+    /// Of a list or map, in entries.
+    Entries(usize),
+}
+
+/// The limit of one field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The field, by its full protobuf name.
+    pub field: &'static str,
+    /// How much it takes.
+    pub max: Max,
+}
+
+impl Limit {
+    /// What is wrong with `length`, if it is too much.
+    pub(super) fn exceeded_by(self, length: usize) -> Option<String> {
+        match self.max {
+            Max::Bytes(max) => (length > max).then(|| format!("longer than {max} bytes")),
+            Max::Entries(max) => (length > max).then(|| format!("more than {max} entries")),
+        }
+    }
+}
+
+macro_rules! limits {
+    ($($name:ident = $kind:ident($max:literal) of $field:literal;)+) => {
+        $(pub(super) const $name: Limit =
+            Limit { field: concat!("countersign.v1.", $field), max: Max::$kind($max) };)+
+
+        /// Every limit.
+        pub const LIMITS: &[Limit] = &[$($name),+];
+    };
+}
+
+limits! {
+    INTERACTION_ID = Bytes(128) of "Interaction.id";
+    CALLING_NUMBER = Bytes(32) of "Interaction.calling_number";
+    AGENT_ID = Bytes(128) of "Interaction.agent_id";
+    ACCOUNT_ID = Bytes(64) of "AccountSelector.id";
+    NUMBER_OF_RECORD = Bytes(32) of "AccountSelector.number_of_record";
+    ACCOUNT_NAME = Bytes(200) of "AccountSelector.name";
+    FIRST_NAME = Bytes(100) of "ContactName.first_name";
+    LAST_NAME = Bytes(100) of "ContactName.last_name";
+    CONTACT_ID = Bytes(64) of "ContactSelector.id";
+    EMAIL = Bytes(254) of "ContactSelector.email";
+    EXTENSION = Bytes(16) of "ContactSelector.extension";
+    USER_ID = Bytes(128) of "ContactSelector.user_id";
+    TRANSCRIPTS = Entries(3) of "Passphrase.transcripts";
+    TRANSCRIPT = Bytes(256) of "Passphrase.transcripts";
+    ID_TOKEN = Bytes(16384) of "PortalLogin.id_token";
+    VERIFICATION_TOKEN = Bytes(2048) of "Evidence.verification_token";
+    ATTRIBUTE_TEXT = Bytes(256) of "AttributeValue.text";
+    RESOURCE_TYPE = Bytes(64) of "Resource.type";
+    RESOURCE_ID = Bytes(200) of "Resource.id";
+    RESOURCE_SITE = Bytes(64) of "Resource.site";
+    ATTRIBUTES = Entries(32) of "Resource.attributes";
+    APPROVED_ESCALATION_ID = Bytes(64) of "AuthorizeRequest.approved_escalation_id";
+    ACTION = Bytes(64) of "AuthorizeRequest.action";
+    LOCALE = Bytes(35) of "AuthorizeRequest.locale";
+    REQUEST_ID = Bytes(128) of "AuthorizeRequest.request_id";
+    ITEM_ACTION = Bytes(64) of "BatchItem.action";
+    ITEMS = Entries(50) of "BatchAuthorizeRequest.items";
+    BATCH_LOCALE = Bytes(35) of "BatchAuthorizeRequest.locale";
+    BATCH_REQUEST_ID = Bytes(128) of "BatchAuthorizeRequest.request_id";
+    END_INTERACTION_ID = Bytes(128) of "EndInteractionRequest.interaction_id";
+    END_VERIFICATION_TOKEN = Bytes(2048) of "EndInteractionRequest.verification_token";
+    END_REQUEST_ID = Bytes(128) of "EndInteractionRequest.request_id";
+}

@@ -1,0 +1,151 @@
+//! A passphrase, sealed, and the proof that one was right.
+//!
+//! This is the one file that looks inside a passphrase. It has no getter, no `Debug`, `Display`, `Clone` or
+//! serialisation; it can be asked whether it is strong enough, and for a digest under a pepper, and is wiped when it is
+//! dropped (A21).
+
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::{
+    canonical,
+    hasher::Match,
+    keys::Key,
+    strength::{self, Profile, Weakness},
+};
+use crate::directory::{ContactId, credential::CredentialVersion};
+
+/// The longest passphrase, in bytes of UTF-8 as it was given (N1 asks to permit at least 64 characters; a cap before any
+/// work is A30).
+pub const MAX_BYTES: usize = 256;
+
+/// What a passphrase is digested for, in the form of [`canonical::VERSION`].
+const KEYED_FOR: &str = "passphrase form 1";
+
+/// A passphrase as a person gave it, in its canonical form.
+pub struct Passphrase {
+    form: Zeroizing<String>,
+    given_length: usize,
+}
+
+/// Why a text cannot be a passphrase. Found before any work, and charges nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Longer than [`MAX_BYTES`].
+    #[error("is longer than {MAX_BYTES} bytes")]
+    TooLong,
+    /// Holds NUL or another control character.
+    #[error("holds a control character")]
+    ControlCharacter,
+}
+
+impl Passphrase {
+    /// Takes a passphrase and wipes the text. Everything without control characters is one; whether it is strong enough
+    /// matters only when it is set.
+    ///
+    /// # Errors
+    /// When it is longer than [`MAX_BYTES`] or holds a control character.
+    pub fn new(text: String) -> Result<Self, Malformed> {
+        let text = Zeroizing::new(text);
+        if text.len() > MAX_BYTES {
+            return Err(Malformed::TooLong);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(Malformed::ControlCharacter);
+        }
+        let form = canonical::form(&text);
+        Ok(Self { form, given_length: canonical::given_length(&text) })
+    }
+
+    /// Whether it may be set for the owner whom `profile` describes (N1, F6).
+    ///
+    /// # Errors
+    /// The first rule that it breaks, never the value.
+    pub fn check_strength(&self, profile: &Profile) -> Result<(), Weakness> {
+        strength::check(&self.form, self.given_length, profile)
+    }
+
+    /// The digest that is hashed in its place, under a pepper (N5).
+    pub(super) fn keyed(&self, pepper: &Key) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(pepper.mac(KEYED_FOR, &[self.form.as_bytes()]))
+    }
+}
+
+/// A passphrase that was right, and was still the credential's when the attempt was settled. Made only here.
+#[derive(Debug)]
+pub struct PassphraseProof {
+    contact: ContactId,
+    version: CredentialVersion,
+    proved_at: Timestamp,
+}
+
+impl PassphraseProof {
+    /// The proof of an attempt that matched and was settled at `proved_at`; `settled` is the version of the credential
+    /// that the store then had. `None` if the passphrase was changed, cleared or suspended in between.
+    #[must_use]
+    pub fn settle(matched: Match, settled: Option<CredentialVersion>, proved_at: Timestamp) -> Option<Self> {
+        let (contact, version) = matched.into_owner();
+        (settled == Some(version)).then_some(Self { contact, version, proved_at })
+    }
+
+    /// Whom it proves.
+    #[must_use]
+    pub fn contact(&self) -> &ContactId {
+        &self.contact
+    }
+
+    /// The version of the credential that proved it.
+    #[must_use]
+    pub fn version(&self) -> CredentialVersion {
+        self.version
+    }
+
+    /// When.
+    #[must_use]
+    pub fn proved_at(&self) -> Timestamp {
+        self.proved_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn malformed(text: &str) -> Option<Malformed> {
+        Passphrase::new(text.to_owned()).err()
+    }
+
+    #[test]
+    fn a_cap_of_bytes_comes_before_any_work() {
+        // proves: A30, N1
+        assert_eq!(malformed(&"a".repeat(MAX_BYTES)), None);
+        assert_eq!(malformed(&"a".repeat(MAX_BYTES + 1)), Some(Malformed::TooLong));
+        assert_eq!(malformed(&"é".repeat(MAX_BYTES / 2 + 1)), Some(Malformed::TooLong));
+    }
+
+    #[test]
+    fn control_characters_are_refused() {
+        // proves: A30
+        for text in ["copper\0lantern", "copper\nlantern", "copper\u{7f}", "\u{85}copper"] {
+            assert_eq!(malformed(text), Some(Malformed::ControlCharacter), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn any_other_text_is_taken() {
+        for text in ["", "…", "🔑", "слово за слово", "\u{202e}drawer"] {
+            assert_eq!(malformed(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_phrase_have_one_digest_under_one_pepper() {
+        // proves: N2, N5
+        let one = Key::draw().unwrap();
+        let other = Key::draw().unwrap();
+        let typed = Passphrase::new("Copper-Lantern, don’t drift!".to_owned()).unwrap();
+        let spoken = Passphrase::new("copper lantern dont drift".to_owned()).unwrap();
+        assert_eq!(*typed.keyed(&one), *spoken.keyed(&one));
+        assert_ne!(*typed.keyed(&one), *typed.keyed(&other));
+    }
+}

@@ -1,0 +1,3 @@
+//! What is changed: one file per use case. Knows traits and types, no transport and no store.
+
+pub mod passphrase;

@@ -1,0 +1,158 @@
+//! Sets, clears and tells about a passphrase, on behalf of an operator.
+//!
+//! This is the bootstrap, and the one documented exception to "nobody chooses another's secret" (A32): it needs the
+//! operating system user of the sidecar, and is audited as what it is.
+
+use std::sync::Arc;
+
+use crate::{
+    audit::{AuditError, Record, Trail, record::ChangeRecord},
+    clock::Clock,
+    directory::{
+        Account, AccountId, AccountSelector, Actor, Contact, ContactId, ContactSelector, Directory, DirectoryError,
+        Revision, SubjectHints,
+        credential::{CredentialStatus, Credentials, NewPassphrase, Owner, SetMethod, StoredHashText},
+    },
+    identity::{
+        canonical,
+        hasher::{Hasher, Patience},
+        passphrase::Passphrase,
+        strength::{Profile, Weakness},
+    },
+};
+
+/// Whose passphrase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whose {
+    /// The account.
+    pub account: AccountId,
+    /// The contact; `None`: the primary account passphrase.
+    pub contact: Option<ContactId>,
+}
+
+/// Why a passphrase was not set or cleared. Nothing was written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ManageError {
+    /// There is no such account, or no such contact in it.
+    #[error("{0} is unknown")]
+    Unknown(&'static str),
+    /// The passphrase breaks a rule.
+    #[error("the passphrase {0}")]
+    Weak(Weakness),
+    /// The directory refuses or cannot be asked.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The change cannot be recorded.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The hash could not be made.
+    #[error("the passphrase cannot be hashed now; try again")]
+    Hash,
+}
+
+/// The use cases, and what they work with.
+pub struct Passphrases {
+    /// Who is on record.
+    pub directory: Arc<dyn Directory>,
+    /// Where credentials are.
+    pub credentials: Arc<dyn Credentials>,
+    /// Makes hashes.
+    pub hasher: Arc<Hasher>,
+    /// What happened.
+    pub trail: Arc<Trail>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Passphrases {
+    /// What must not be found in a passphrase of this owner (F6).
+    ///
+    /// # Errors
+    /// [`ManageError::Unknown`] for an unknown owner.
+    pub async fn profile(&self, whose: &Whose) -> Result<Profile, ManageError> {
+        let (account, contact) = self.on_record(whose).await?;
+        Ok(Profile::of(&account, contact.as_ref()))
+    }
+
+    /// Sets or replaces a passphrase, and records that.
+    ///
+    /// # Errors
+    /// [`ManageError`]; the old one stands then.
+    pub async fn set(&self, whose: &Whose, passphrase: &Passphrase, actor: Actor) -> Result<(), ManageError> {
+        passphrase.check_strength(&self.profile(whose).await?).map_err(ManageError::Weak)?;
+        let permit = self.hasher.admit(Patience::default()).map_err(|_| ManageError::Hash)?;
+        let hash =
+            permit.hash(passphrase).map_err(|_| ManageError::Hash)?.done().await.map_err(|_| ManageError::Hash)?;
+        let new = NewPassphrase {
+            stored: StoredHashText::new(hash.phc()),
+            canonical_version: canonical::VERSION,
+            method: SetMethod::Operator,
+        };
+        let revision = self.credentials.set(&whose.owner(), new, actor.clone(), self.clock.now()).await?;
+        self.record("passphrase_set", whose, actor, revision).await
+    }
+
+    /// Clears a passphrase, and records that. Says whether there was one.
+    ///
+    /// # Errors
+    /// [`ManageError`].
+    pub async fn clear(&self, whose: &Whose, actor: Actor) -> Result<bool, ManageError> {
+        self.on_record(whose).await?;
+        let status = self.credentials.status(&whose.owner(), self.clock.now()).await?;
+        if !status.is_some_and(|status| status.is_set) {
+            return Ok(false);
+        }
+        let revision = self.credentials.clear(&whose.owner(), actor.clone(), self.clock.now()).await?;
+        self.record("passphrase_cleared", whose, actor, revision).await?;
+        Ok(true)
+    }
+
+    /// How a passphrase stands; `None`: there never was one. Never its length, never a hint.
+    ///
+    /// # Errors
+    /// [`ManageError`].
+    pub async fn status(&self, whose: &Whose) -> Result<Option<CredentialStatus>, ManageError> {
+        self.on_record(whose).await?;
+        Ok(self.credentials.status(&whose.owner(), self.clock.now()).await?)
+    }
+
+    /// The account, and the contact whose data counts: the owner, or the primary administrator.
+    async fn on_record(&self, whose: &Whose) -> Result<(Account, Option<Contact>), ManageError> {
+        let hints = SubjectHints {
+            account: Some(AccountSelector::Id(whose.account.clone())),
+            contact: whose.contact.clone().map(ContactSelector::Id),
+        };
+        let selection = self.directory.find_subject(&hints).await?;
+        let Some(account) = selection.account else { return Err(ManageError::Unknown("account")) };
+        if whose.contact.is_some() && selection.contact.is_none() {
+            return Err(ManageError::Unknown("contact"));
+        }
+        let account = self.directory.find_account(&account).await?.ok_or(ManageError::Unknown("account"))?;
+        let Some(contact) = selection.contact.or_else(|| account.primary_admin.clone()) else {
+            return Ok((account, None));
+        };
+        let standing = self.directory.find_standing(&contact).await?;
+        Ok((account, standing.map(|standing| standing.contact)))
+    }
+
+    async fn record(&self, what: &str, whose: &Whose, actor: Actor, revision: Revision) -> Result<(), ManageError> {
+        let record = Record::Change(ChangeRecord {
+            actor,
+            what: what.to_owned(),
+            account: Some(whose.account.clone()),
+            contact: whose.contact.clone(),
+            directory_revision: revision,
+        });
+        self.trail.record(record).await?;
+        Ok(())
+    }
+}
+
+impl Whose {
+    fn owner(&self) -> Owner {
+        match &self.contact {
+            Some(contact) => Owner::Contact(contact.clone()),
+            None => Owner::Account(self.account.clone()),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Reads `actions.toml`: what each action is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    Action, AttributeKind, AttributeValue, BundleError, DataClass, Obligation,
+    source::{ACTIONS, Files},
+};
+use crate::interaction::Channel;
+
+/// What `actions.toml` says.
+pub(super) struct Catalogue {
+    pub(super) default_locale: String,
+    pub(super) actions: BTreeMap<String, Arc<Action>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCatalogue {
+    default_locale: String,
+    actions: BTreeMap<String, RawAction>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAction {
+    class: DataClass,
+    about: String,
+    resource_type: Option<String>,
+    #[serde(default)]
+    attributes: BTreeMap<String, RawAttribute>,
+    #[serde(default)]
+    escalates_on: Vec<Spanned<String>>,
+    #[serde(default)]
+    remedies: Vec<Spanned<String>>,
+    #[serde(default)]
+    obligations: Vec<Obligation>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAttribute {
+    kind: AttributeKind,
+    example: Spanned<AttributeValue>,
+}
+
+const ADVICE: &str = "the head of the shipped actions.toml lists the keys";
+
+/// Reads and checks the catalogue by itself; what it shares with rules and texts is checked elsewhere.
+pub(super) fn parse(files: &Files) -> Result<Catalogue, BundleError> {
+    let raw: RawCatalogue = toml::from_str(files.needed(ACTIONS)?)
+        .map_err(|error: toml::de::Error| files.toml_fault(ACTIONS, &error, ADVICE))?;
+    let names: BTreeMap<String, DataClass> =
+        raw.actions.iter().map(|(name, action)| (name.clone(), action.class)).collect();
+    let mut actions = BTreeMap::new();
+    for (name, raw) in raw.actions {
+        let action = action(files, &names, &name, raw)?;
+        actions.insert(name, Arc::new(action));
+    }
+    Ok(Catalogue { default_locale: raw.default_locale, actions })
+}
+
+/// The line on which an action is declared.
+pub(super) fn line_of(files: &Files, action: &str) -> Option<usize> {
+    files.line_of(ACTIONS, &format!("[actions.\"{action}\"]")).or_else(|| files.line_of(ACTIONS, action))
+}
+
+fn action(
+    files: &Files,
+    names: &BTreeMap<String, DataClass>,
+    name: &str,
+    raw: RawAction,
+) -> Result<Action, BundleError> {
+    let fault = |problem: String, advice: &str| files.fault(ACTIONS, line_of(files, name), problem, advice);
+    if !is_name(name) {
+        return Err(fault(
+            format!("\"{name}\" is no name for an action"),
+            "use at most 64 of a-z, 0-9, '_' and '.', such as \"order.place\"",
+        ));
+    }
+    if raw.about.trim().is_empty() {
+        return Err(fault(format!("{name} does not say what it is about"), "write one sentence in `about`"));
+    }
+    if raw.class.may_be_open() && !raw.attributes.is_empty() {
+        return Err(fault(
+            format!("{name} is of class {} and has attributes", raw.class.code()),
+            "what is open to everybody is open whatever the attributes: drop them, or choose another class",
+        ));
+    }
+    if !raw.attributes.is_empty() && raw.resource_type.is_none() {
+        return Err(fault(
+            format!("{name} has attributes and no resource_type"),
+            "name the type of resource that carries them",
+        ));
+    }
+    Ok(Action {
+        name: name.to_owned(),
+        about: raw.about,
+        class: raw.class,
+        resource_type: raw.resource_type,
+        example: example(files, name, &raw.attributes)?,
+        attributes: raw.attributes.into_iter().map(|(name, attribute)| (name, attribute.kind)).collect(),
+        escalates_on: channels(files, &raw.escalates_on)?,
+        remedies: remedies(files, names, raw.remedies)?,
+        obligations: raw.obligations,
+    })
+}
+
+fn example(
+    files: &Files,
+    action: &str,
+    attributes: &BTreeMap<String, RawAttribute>,
+) -> Result<BTreeMap<String, AttributeValue>, BundleError> {
+    let mut example = BTreeMap::new();
+    for (name, attribute) in attributes {
+        if !attribute.kind.holds(attribute.example.get_ref()) {
+            return Err(files.fault_at(
+                ACTIONS,
+                Some(attribute.example.span().start),
+                format!("{action}: the example of `{name}` is no {}", attribute.kind.code()),
+                "give an ordinary value of the kind: the load and the matrix ask the rules with it",
+            ));
+        }
+        example.insert(name.clone(), attribute.example.get_ref().clone());
+    }
+    Ok(example)
+}
+
+fn channels(files: &Files, codes: &[Spanned<String>]) -> Result<BTreeSet<Channel>, BundleError> {
+    let mut channels = BTreeSet::new();
+    for code in codes {
+        let channel = Channel::ALL.into_iter().find(|channel| channel.code() == code.get_ref()).ok_or_else(|| {
+            files.fault_at(
+                ACTIONS,
+                Some(code.span().start),
+                format!("\"{}\" is no channel", code.get_ref()),
+                "the channels are PHONE, PORTAL and CHAT",
+            )
+        })?;
+        channels.insert(channel);
+    }
+    Ok(channels)
+}
+
+fn remedies(
+    files: &Files,
+    names: &BTreeMap<String, DataClass>,
+    remedies: Vec<Spanned<String>>,
+) -> Result<Vec<String>, BundleError> {
+    let mut out = Vec::new();
+    for remedy in remedies {
+        let at = Some(remedy.span().start);
+        let name = remedy.into_inner();
+        match names.get(&name) {
+            Some(class) if class.may_be_open() => out.push(name),
+            Some(class) => {
+                return Err(files.fault_at(
+                    ACTIONS,
+                    at,
+                    format!("the remedy {name} is of class {}", class.code()),
+                    "a remedy is open to everybody: name an action of class TO_RECORD or GENERAL",
+                ));
+            }
+            None => {
+                return Err(files.fault_at(
+                    ACTIONS,
+                    at,
+                    format!("the remedy {name} is no action"),
+                    "a remedy is an action of its own: declare it, or mend the name",
+                ));
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 64
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'.')
+}

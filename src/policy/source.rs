@@ -1,0 +1,189 @@
+//! The files of a bundle, embedded or in a folder. Knows their names and lines, not what they mean.
+
+use std::{collections::BTreeMap, path::Path};
+
+use include_dir::{Dir, include_dir};
+use sha2::{Digest, Sha256};
+
+use super::BundleError;
+
+/// The shipped bundle travels in the binary.
+static SHIPPED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/policies");
+
+/// A bundle of 10,000 rules is a tenth of this; more is a mistake, such as a log file in the folder.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Hex digits of the revision: short enough for every answer and log line, and no accident makes two the same.
+const REVISION_DIGITS: usize = 16;
+
+/// What the actions are.
+pub(super) const ACTIONS: &str = "actions.toml";
+
+/// What a rule may speak about.
+pub(super) const SCHEMA: &str = "schema.cedarschema";
+
+/// The texts of all files that belong to a bundle, by their path in it.
+pub(super) struct Files {
+    origin: String,
+    texts: BTreeMap<String, String>,
+}
+
+impl Files {
+    /// The shipped bundle.
+    pub(super) fn embedded() -> Result<Self, BundleError> {
+        let mut files = Self { origin: "policies".to_owned(), texts: BTreeMap::new() };
+        let guidance = SHIPPED.get_dir("guidance").map(Dir::files).into_iter().flatten();
+        for file in SHIPPED.files().chain(guidance) {
+            let name = file.path().to_string_lossy().replace('\\', "/");
+            files.take(&name, file.contents().to_vec())?;
+        }
+        Ok(files)
+    }
+
+    /// A folder of the operator's. Hidden files and files of other kinds are left alone.
+    pub(super) fn read(folder: &Path) -> Result<Self, BundleError> {
+        let mut files = Self { origin: folder.display().to_string(), texts: BTreeMap::new() };
+        files.read_folder(folder, "")?;
+        let guidance = folder.join("guidance");
+        if guidance.is_dir() {
+            files.read_folder(&guidance, "guidance/")?;
+        }
+        Ok(files)
+    }
+
+    /// Adds text to a file, or makes it.
+    #[cfg(test)]
+    pub(super) fn append(&mut self, name: &str, text: &str) {
+        self.texts.entry(name.to_owned()).or_default().push_str(text);
+    }
+
+    fn read_folder(&mut self, folder: &Path, prefix: &str) -> Result<(), BundleError> {
+        let unreadable = |what: &Path, error: std::io::Error| BundleError {
+            file: what.display().to_string(),
+            line: None,
+            excerpt: None,
+            problem: format!("cannot be read: {error}"),
+            advice: "a bundle is a folder with actions.toml, schema.cedarschema, *.cedar and guidance/*.toml"
+                .to_owned(),
+        };
+        for entry in std::fs::read_dir(folder).map_err(|error| unreadable(folder, error))? {
+            let path = entry.map_err(|error| unreadable(folder, error))?.path();
+            let Some(name) = path.file_name().map(|name| format!("{prefix}{}", name.to_string_lossy())) else {
+                continue;
+            };
+            if !belongs(&name) {
+                continue;
+            }
+            let size = std::fs::metadata(&path).map_err(|error| unreadable(&path, error))?.len();
+            if size > MAX_FILE_BYTES {
+                return Err(self.fault(&name, None, format!("has {size} bytes"), "split it: 16 MiB are the most"));
+            }
+            let bytes = std::fs::read(&path).map_err(|error| unreadable(&path, error))?;
+            self.take(&name, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, name: &str, bytes: Vec<u8>) -> Result<(), BundleError> {
+        if belongs(name) {
+            let text = String::from_utf8(bytes)
+                .map_err(|_| self.fault(name, None, "is not UTF-8".to_owned(), "save it as UTF-8"))?;
+            self.texts.insert(name.to_owned(), text);
+        }
+        Ok(())
+    }
+
+    /// The text of a file that every bundle has.
+    pub(super) fn needed(&self, name: &str) -> Result<&str, BundleError> {
+        self.texts.get(name).map(String::as_str).ok_or_else(|| {
+            self.fault(name, None, "is missing".to_owned(), "start from a copy of the shipped bundle, which has it")
+        })
+    }
+
+    /// The rule files, by name.
+    pub(super) fn rules(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts
+            .iter()
+            .filter(|(name, _)| name.ends_with(".cedar"))
+            .map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
+    /// The guidance files: name, locale, text.
+    pub(super) fn guidance(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.texts.iter().filter_map(|(name, text)| {
+            let locale = name.strip_prefix("guidance/")?.strip_suffix(".toml")?;
+            Some((name.as_str(), locale, text.as_str()))
+        })
+    }
+
+    /// The line on which `needle` first stands.
+    pub(super) fn line_of(&self, name: &str, needle: &str) -> Option<usize> {
+        let text = self.texts.get(name)?;
+        text.find(needle).map(|offset| line_at(text, offset))
+    }
+
+    /// The line on which `needle` last stands.
+    pub(super) fn last_line_of(&self, name: &str, needle: &str) -> Option<usize> {
+        let text = self.texts.get(name)?;
+        text.rfind(needle).map(|offset| line_at(text, offset))
+    }
+
+    /// A fault of a line.
+    pub(super) fn fault(
+        &self,
+        name: &str,
+        line: Option<usize>,
+        problem: String,
+        advice: impl Into<String>,
+    ) -> BundleError {
+        let excerpt = line
+            .and_then(|line| self.texts.get(name)?.lines().nth(line.checked_sub(1)?))
+            .map(|text| text.trim_end().to_owned());
+        BundleError { file: format!("{}/{name}", self.origin), line, excerpt, problem, advice: advice.into() }
+    }
+
+    /// A fault at a byte offset.
+    pub(super) fn fault_at(
+        &self,
+        name: &str,
+        offset: Option<usize>,
+        problem: String,
+        advice: impl Into<String>,
+    ) -> BundleError {
+        let line = self.texts.get(name).zip(offset).map(|(text, offset)| line_at(text, offset));
+        self.fault(name, line, problem, advice)
+    }
+
+    /// A fault that the TOML reader found: syntax, an unknown key, a wrong type.
+    pub(super) fn toml_fault(&self, name: &str, error: &toml::de::Error, advice: &str) -> BundleError {
+        self.fault_at(name, error.span().map(|span| span.start), error.message().to_owned(), advice)
+    }
+
+    /// A short hash over the names and contents of all files.
+    pub(super) fn revision(&self) -> String {
+        let mut hash = Sha256::new();
+        for (name, text) in &self.texts {
+            for part in [name, text] {
+                hash.update((part.len() as u64).to_be_bytes());
+                hash.update(part.as_bytes());
+            }
+        }
+        let mut hex = data_encoding::HEXLOWER.encode(&hash.finalize());
+        hex.truncate(REVISION_DIGITS);
+        hex
+    }
+}
+
+fn belongs(name: &str) -> bool {
+    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+    let kind = match folder {
+        "" => file == ACTIONS || file == SCHEMA || file.ends_with(".cedar"),
+        "guidance" => file.ends_with(".toml"),
+        _ => false,
+    };
+    kind && !file.starts_with('.')
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}

@@ -1,0 +1,399 @@
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+use super::{cedar::Answer, source::Files, *};
+
+static SHIPPED: LazyLock<Bundle> = LazyLock::new(|| Bundle::embedded().unwrap_or_else(|error| panic!("{error}")));
+
+static NOTHING: BTreeMap<String, AttributeValue> = BTreeMap::new();
+
+/// The shipped bundle with rules of an operator's own.
+fn with_rules(rules: &str) -> Result<Bundle, BundleError> {
+    let mut files = Files::embedded()?;
+    files.append("own.cedar", rules);
+    Bundle::build(&files)
+}
+
+fn action(name: &str) -> &'static Arc<Action> {
+    SHIPPED.find_action(name).unwrap_or_else(|| panic!("no action {name}"))
+}
+
+fn roles(names: &[&str]) -> BTreeSet<RoleName> {
+    names.iter().copied().map(RoleName::new).collect()
+}
+
+/// A question with the best evidence of the channel.
+fn best<'a>(action: &'a Arc<Action>, channel: Channel, roles: &'a BTreeSet<RoleName>) -> Question<'a> {
+    let method = match channel {
+        Channel::Phone => Method::Passphrase,
+        Channel::Portal | Channel::Chat => Method::PortalLogin,
+    };
+    Question {
+        action,
+        channel,
+        roles,
+        method: Some(method),
+        proof: method.best_band(),
+        primary_admin: false,
+        in_cool_off: false,
+        number_moves_locked: false,
+        attributes: &action.example,
+    }
+}
+
+/// The rule that refuses; `None` when it is permitted.
+fn refused_by(bundle: &Bundle, question: &Question<'_>) -> Option<String> {
+    match bundle.decide(question) {
+        Ruling::Permitted(_) => None,
+        Ruling::Refused { rule } => Some(rule),
+    }
+}
+
+// proves: S5
+#[test]
+fn a_general_question_is_open_to_everybody_on_every_channel() {
+    for channel in Channel::ALL {
+        let permit = SHIPPED.open_permit(action("general.ask"), channel);
+        assert_eq!(permit.map(|permit| permit.rule().to_owned()).as_deref(), Some("general-questions"));
+    }
+}
+
+// proves: F1, F2
+#[test]
+fn only_classes_that_may_be_open_are_open_and_every_class_has_an_action() {
+    for action in SHIPPED.actions() {
+        for channel in Channel::ALL {
+            assert_eq!(SHIPPED.open_permit(action, channel).is_some(), action.class.may_be_open(), "{}", action.name);
+        }
+    }
+    for class in DataClass::ALL {
+        assert!(SHIPPED.actions().any(|action| action.class == class), "{}", class.code());
+    }
+}
+
+// proves: F3
+#[test]
+fn deliveries_to_the_record_name_the_kind_of_target_and_nothing_else() {
+    let target = |name: &str| {
+        let obligations = &action(name).obligations;
+        assert_eq!(obligations.len(), 1);
+        (obligations[0].name.clone(), obligations[0].parameters.clone().into_iter().collect::<Vec<_>>())
+    };
+    let kind = |kind: &str| ("DELIVER_TO_RECORD".to_owned(), vec![("target".to_owned(), kind.to_owned())]);
+    assert_eq!(target("call_detail.send_to_address_of_record"), kind("ADDRESS_OF_RECORD"));
+    assert_eq!(target("call_detail.call_number_of_record"), kind("NUMBER_OF_RECORD"));
+}
+
+// proves: F3
+#[test]
+fn call_detail_by_phone_offers_both_lawful_remedies() {
+    let offered = |channel| {
+        let remedies = SHIPPED.remedies(action("call_detail.view"), channel, "en-US");
+        remedies.into_iter().map(|remedy| remedy.action).collect::<Vec<_>>()
+    };
+    let both = ["call_detail.send_to_address_of_record", "call_detail.call_number_of_record"];
+    assert_eq!(offered(Channel::Phone), both);
+    assert!(offered(Channel::Portal).is_empty());
+}
+
+// proves: F3, F7, A23
+#[test]
+fn what_a_proof_is_worth_follows_from_action_channel_method_and_age() {
+    use Channel::{Chat, Phone, Portal};
+    use Method::{Passphrase, PortalLogin};
+    use ProofBand::{Fresh, Old, ThisCall};
+    let table = [
+        ("call_detail.view", Phone, Passphrase, ThisCall, None),
+        ("call_detail.view", Phone, Passphrase, Fresh, Some("call-detail-this-call")),
+        ("call_detail.view", Phone, Passphrase, Old, Some("call-detail-this-call")),
+        ("call_detail.view", Phone, PortalLogin, Fresh, Some("call-detail-this-call,passphrase-by-phone")),
+        ("call_detail.view", Portal, PortalLogin, Old, None),
+        ("account.view", Phone, Passphrase, Old, None),
+        ("account.view", Phone, PortalLogin, ThisCall, Some("passphrase-by-phone")),
+        ("account.view", Portal, Passphrase, ThisCall, Some("login-online")),
+        ("account.view", Chat, Passphrase, ThisCall, Some("login-online")),
+        ("order.place", Phone, Passphrase, ThisCall, None),
+        ("order.place", Phone, Passphrase, Fresh, Some("orders-this-call")),
+        ("order.place", Phone, Passphrase, Old, Some("orders-this-call,sensitive-fresh")),
+        ("order.place", Chat, PortalLogin, Fresh, None),
+        ("order.place", Chat, PortalLogin, Old, Some("sensitive-fresh")),
+        ("number.port", Phone, Passphrase, Old, Some("sensitive-fresh")),
+        ("number.port", Phone, Passphrase, Fresh, None),
+        ("role.grant", Portal, PortalLogin, Old, Some("sensitive-fresh")),
+        ("routing.change", Portal, PortalLogin, Fresh, None),
+    ];
+    let held = roles(&["super_admin"]);
+    for (name, channel, method, proof, expected) in table {
+        let question = Question { method: Some(method), proof, ..best(action(name), channel, &held) };
+        let refused = refused_by(&SHIPPED, &question);
+        assert_eq!(refused.as_deref(), expected, "{name} {channel:?} {method:?} {proof:?}");
+    }
+}
+
+// proves: A31
+#[test]
+fn a_cool_off_stops_orders_grants_and_routing_and_nothing_else() {
+    let held = roles(&["super_admin"]);
+    for action in SHIPPED.actions() {
+        let question = Question { in_cool_off: true, ..best(action, Channel::Portal, &held) };
+        let sensitive = ["order.place", "order.cancel", "role.grant", "routing.change", "number.port"];
+        let expected = sensitive.contains(&action.name.as_str()).then_some("cool-off");
+        if action.class != DataClass::ToRecord && action.class != DataClass::General {
+            assert_eq!(refused_by(&SHIPPED, &question).as_deref(), expected, "{}", action.name);
+        }
+    }
+}
+
+// proves: F16
+#[test]
+fn the_owners_lock_on_number_moves_is_honoured() {
+    let held = roles(&["super_admin"]);
+    let question = best(action("number.port"), Channel::Portal, &held);
+    assert_eq!(refused_by(&SHIPPED, &question), None);
+    let locked = Question { number_moves_locked: true, primary_admin: true, ..question };
+    assert_eq!(refused_by(&SHIPPED, &locked).as_deref(), Some("owner-locked-number-moves"));
+}
+
+// proves: S4, S10, A15
+#[test]
+fn each_role_may_do_what_its_description_says_and_no_more() {
+    let company = "account.change account.view address_of_record.change call_detail.view device.change number.port \
+                   recording.view role.grant routing.change user.change workgroup.change";
+    let my8x8 = "account.view billing.change case.open case.update invoice.view order.cancel order.place";
+    let table = [
+        ("company_admin", company),
+        ("it_admin", "device.change user.change workgroup.change"),
+        ("vcc_admin", "contact_center.configure"),
+        ("my8x8_admin", my8x8),
+        ("audit_management_admin", "audit.read"),
+        ("basic_user", ""),
+        ("a_role_that_the_bundle_does_not_know", ""),
+    ];
+    let protected = || SHIPPED.actions().filter(|action| !action.class.may_be_open());
+    let may = |held: &BTreeSet<RoleName>| {
+        protected()
+            .filter(|action| action.name != "identity.verify")
+            .filter(|action| refused_by(&SHIPPED, &best(action, Channel::Portal, held)).is_none())
+            .map(|action| action.name.clone())
+            .collect::<Vec<_>>()
+    };
+    for (role, expected) in table {
+        assert_eq!(may(&roles(&[role])).join(" "), expected, "{role}");
+    }
+    assert_eq!(may(&roles(&["super_admin"])).len(), protected().count() - 1);
+}
+
+#[test]
+fn identity_verify_needs_proof_and_no_role_and_never_escalates() {
+    let nobody = roles(&[]);
+    let verify = action("identity.verify");
+    for channel in Channel::ALL {
+        let question = best(verify, channel, &nobody);
+        assert_eq!(refused_by(&SHIPPED, &question), None);
+        assert!(SHIPPED.open_permit(verify, channel).is_none());
+        let unproved = Question { method: None, proof: ProofBand::None, ..question };
+        assert!(refused_by(&SHIPPED, &unproved).is_some());
+    }
+    assert!(verify.escalates_on.is_empty());
+}
+
+#[test]
+fn phone_never_escalates_and_portal_and_chat_do() {
+    for action in SHIPPED.actions().filter(|action| !action.class.may_be_open() && action.name != "identity.verify") {
+        assert_eq!(action.escalates_on, BTreeSet::from([Channel::Portal, Channel::Chat]), "{}", action.name);
+    }
+}
+
+#[test]
+fn what_is_accepted_follows_from_action_and_channel_alone() {
+    let accepted = |name: &str| Channel::ALL.map(|channel| SHIPPED.accepted_methods(action(name), channel));
+    let login: &[Method] = &[Method::PortalLogin];
+    assert_eq!(accepted("order.place"), [&[Method::Passphrase][..], login, login]);
+    assert_eq!(accepted("role.grant"), [&[][..], login, login]);
+    assert_eq!(accepted("address_of_record.change"), [&[][..], login, login]);
+}
+
+#[test]
+fn only_a_super_admin_grants_the_high_roles() {
+    let grant = action("role.grant");
+    for (granter, granted, expected) in [
+        ("company_admin", "it_admin", None),
+        ("company_admin", "audit_management_admin", Some("high-roles-by-super-admin")),
+        ("company_admin", "super_admin", Some("high-roles-by-super-admin")),
+        ("super_admin", "audit_management_admin", None),
+    ] {
+        let held = roles(&[granter]);
+        let attributes = BTreeMap::from([("role".to_owned(), AttributeValue::Text(granted.to_owned()))]);
+        let question = Question { attributes: &attributes, ..best(grant, Channel::Portal, &held) };
+        assert_eq!(refused_by(&SHIPPED, &question).as_deref(), expected, "{granter} grants {granted}");
+    }
+}
+
+#[test]
+fn a_rule_may_weigh_attributes() {
+    let rule = r#"@id("large-orders")
+        forbid (principal, action == Action::"order.place", resource)
+        when { context.attributes.amount_minor > 500000 } unless { principal in Role::"super_admin" };"#;
+    let bundle = with_rules(rule).unwrap();
+    let order = bundle.find_action("order.place").unwrap();
+    let held = roles(&["my8x8_admin"]);
+    for (amount, expected) in [(500_000, None), (500_001, Some("large-orders"))] {
+        let mut attributes = order.example.clone();
+        attributes.insert("amount_minor".to_owned(), AttributeValue::Number(amount));
+        let question = Question { attributes: &attributes, ..best(order, Channel::Phone, &held) };
+        assert_eq!(refused_by(&bundle, &question).as_deref(), expected, "{amount}");
+    }
+}
+
+#[test]
+fn a_rule_that_fails_refuses_even_what_another_permits() {
+    let rule = r#"@id("fragile")
+        forbid (principal, action == Action::"order.place", resource)
+        when { context.attributes.amount_minor * 1000000 == 1 };"#;
+    let bundle = with_rules(rule).unwrap();
+    let order = bundle.find_action("order.place").unwrap();
+    let held = roles(&["super_admin"]);
+    let mut attributes = order.example.clone();
+    attributes.insert("amount_minor".to_owned(), AttributeValue::Number(i64::MAX));
+    let question = best(order, Channel::Phone, &held);
+    assert_eq!(refused_by(&bundle, &question), None);
+    let overflowing = Question { attributes: &attributes, ..question };
+    assert_eq!(refused_by(&bundle, &overflowing).as_deref(), Some("error"));
+}
+
+#[test]
+fn a_question_that_contradicts_itself_is_refused() {
+    let held = roles(&["super_admin"]);
+    let question = best(action("account.view"), Channel::Phone, &held);
+    let method_without_proof = Question { proof: ProofBand::None, ..question.clone() };
+    let proof_without_method = Question { method: None, ..question.clone() };
+    let undeclared = Question { attributes: &NOTHING, ..best(action("order.place"), Channel::Phone, &held) };
+    for question in [method_without_proof, proof_without_method, undeclared] {
+        assert_eq!(refused_by(&SHIPPED, &question).as_deref(), Some("error"));
+    }
+}
+
+#[test]
+fn a_class_is_protected_even_for_one_amount_that_no_trial_would_find() {
+    let mut files = Files::embedded().unwrap();
+    let text = r#"@id("back-door") permit (principal, action == Action::"order.place", resource)
+        when { context.attributes.amount_minor == 4711 };"#;
+    files.append("own.cedar", text);
+    let bundle = Bundle::build(&files).unwrap();
+    let order = bundle.find_action("order.place").unwrap();
+    let mut attributes = order.example.clone();
+    attributes.insert("amount_minor".to_owned(), AttributeValue::Number(4711));
+    let nobody = roles(&[]);
+    let question = Question {
+        method: None,
+        proof: ProofBand::None,
+        attributes: &attributes,
+        ..best(order, Channel::Phone, &nobody)
+    };
+    assert!(refused_by(&bundle, &question).is_some_and(|rule| rule.contains("proof-first")));
+    let verified = Question { attributes: &attributes, ..best(order, Channel::Phone, &nobody) };
+    assert_eq!(refused_by(&bundle, &verified), None, "the rule is alive");
+}
+
+#[test]
+fn guidance_comes_in_the_locale_in_its_language_or_in_the_default() {
+    let say = |locale| SHIPPED.guidance(action("role.grant"), GuidanceFor::NotOnThisChannel, locale).say;
+    assert_ne!(say("en-US"), say("es-US"));
+    assert_eq!(say("ES-us"), say("es-US"));
+    assert_eq!(say("es"), say("es-US"));
+    assert_eq!(say("en-GB"), say("en-US"));
+    for other in ["", "de-DE", "xx", "-"] {
+        assert_eq!(say(other), say("en-US"), "{other}");
+    }
+    let code = |locale| SHIPPED.guidance(action("role.grant"), GuidanceFor::NotOnThisChannel, locale).code;
+    assert_eq!(code("en-US"), code("es-US"));
+}
+
+#[test]
+fn a_resource_is_checked_field_by_field() {
+    let order = action("order.place");
+    let field = |name: &str, kind: Option<&str>, attributes: &BTreeMap<String, AttributeValue>| {
+        SHIPPED.check_resource(action(name), kind, attributes).err().map(|error| error.field)
+    };
+    let changed = |name: &str, value: AttributeValue| {
+        let mut attributes = order.example.clone();
+        attributes.insert(name.to_owned(), value);
+        attributes
+    };
+    let mut short = order.example.clone();
+    short.remove("currency");
+    assert_eq!(field("order.place", Some("order"), &order.example), None);
+    assert_eq!(field("account.view", None, &NOTHING), None);
+    assert_eq!(field("account.view", Some("account"), &NOTHING), None);
+    for (name, kind, attributes, expected) in [
+        ("order.place", None, order.example.clone(), "resource.type"),
+        ("order.place", Some("invoice"), order.example.clone(), "resource.type"),
+        ("general.ask", Some("order"), BTreeMap::new(), "resource.type"),
+        ("order.place", Some("order"), short, "resource.attributes.currency"),
+        (
+            "order.place",
+            Some("order"),
+            changed("amount_minor", AttributeValue::Text("5".into())),
+            "resource.attributes.amount_minor",
+        ),
+        (
+            "order.place",
+            Some("order"),
+            changed("currency", AttributeValue::Text("x".repeat(257))),
+            "resource.attributes.currency",
+        ),
+        ("order.place", Some("order"), changed("secret words", AttributeValue::Flag(true)), "resource.attributes"),
+        ("account.view", Some("account"), order.example.clone(), "resource.attributes"),
+        ("general.ask", None, order.example.clone(), "resource.attributes"),
+    ] {
+        assert_eq!(field(name, kind, &attributes).as_deref(), Some(expected), "{name} {kind:?}");
+    }
+    let told = SHIPPED.check_resource(order, Some("order"), &changed("secret words", AttributeValue::Flag(true)));
+    assert!(!told.unwrap_err().to_string().contains("secret"));
+}
+
+fn any_question() -> impl Strategy<Value = (usize, usize, u16, Option<Method>, usize, bool, bool, bool)> {
+    let method = prop_oneof![Just(None), Just(Some(Method::Passphrase)), Just(Some(Method::PortalLogin))];
+    (0..100_usize, 0..3_usize, 0..256_u16, method, 0..4_usize, any::<bool>(), any::<bool>(), any::<bool>())
+}
+
+proptest! {
+    // proves: F2, A5
+    #[test]
+    fn a_remembered_answer_is_the_evaluated_one_and_nothing_protected_goes_without_proof(
+        asked in proptest::collection::vec(any_question(), 1..40)
+    ) {
+        let all: Vec<&Arc<Action>> = SHIPPED.actions().collect();
+        for (index, channel, mask, method, proof, primary_admin, in_cool_off, number_moves_locked) in asked {
+            let action = all[index % all.len()];
+            let mut held: BTreeSet<RoleName> = SHIPPED.roles().iter().enumerate()
+                .filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, role)| role.clone()).collect();
+            if mask & 128 != 0 {
+                held.insert(RoleName::new("unknown_role"));
+            }
+            let proof = if method.is_none() { ProofBand::None } else { ProofBand::ALL[1 + proof % 3] };
+            let question = Question {
+                action,
+                channel: Channel::ALL[channel],
+                roles: &held,
+                method,
+                proof,
+                primary_admin,
+                in_cool_off,
+                number_moves_locked,
+                attributes: &action.example,
+            };
+            let evaluated = SHIPPED.evaluate(&question).unwrap();
+            for _ in 0..2 {
+                let remembered = match SHIPPED.decide(&question) {
+                    Ruling::Permitted(permit) => Answer::Permitted(permit.rule().to_owned()),
+                    Ruling::Refused { rule } => Answer::Refused(rule),
+                };
+                prop_assert_eq!(&remembered, &evaluated);
+            }
+            let permitted = matches!(evaluated, Answer::Permitted(_));
+            prop_assert!(!permitted || method.is_some() || action.class.may_be_open());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A caller who goes away stops nothing: the recipe runs as a task of its own.
+
+use std::{
+    future::Future,
+    num::NonZeroU32,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use countersign::{
+    audit::{Record, Trail, TrailSettings},
+    authorize::{Ask, Authorizer, Call, Escalate, Evidence, Freshness, PassphraseParts, Resource, Terms},
+    client::{Assertion, ClientSystem, Credentials, Rpc},
+    clock::{Clock, SystemClock},
+    data_dir::DataDir,
+    directory::{
+        AccountId, AccountSelector, Actor, ContactId, ContactSelector, Directory, SubjectHints, sample,
+        sqlite::{SqliteBudgets, SqliteCredentials, Store},
+    },
+    identity::{
+        hasher::{Cost, Hasher, PoolSize},
+        keys::KeyRing,
+    },
+    interaction::{Channel, Interaction},
+    policy::Bundle,
+    throttle::{DigestKey, Rules, Settings},
+};
+use zeroize::Zeroizing;
+
+/// Polls at most this often before the call is dropped: far more than the recipe has awaits.
+const MOST_POLLS: usize = 40;
+
+// proves: A35
+#[tokio::test]
+async fn a_call_that_is_dropped_at_any_await_is_decided_and_recorded_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let data = DataDir::own(folder.path().join("data")).unwrap();
+    let store = Store::open(&data).unwrap();
+    store.apply(sample::changes(clock.now()), Actor::Sidecar, clock.now()).await.unwrap();
+    let trail =
+        Arc::new(Trail::open(&folder.path().join("data/audit"), TrailSettings::default(), Arc::clone(&clock)).unwrap());
+    let mut records = trail.subscribe();
+    let keys = Arc::new(KeyRing::ephemeral().unwrap());
+    let size = PoolSize { workers: NonZeroU32::MIN, waiting: 4 };
+    let authorizer = Arc::new(Authorizer {
+        directory: Arc::new(store.clone()),
+        bundle: Arc::new(Bundle::embedded().unwrap()),
+        trail: Arc::clone(&trail),
+        clock: Arc::clone(&clock),
+        passphrases: PassphraseParts {
+            credentials: Arc::new(SqliteCredentials::new(store.clone(), Settings::default().floor)),
+            budgets: Arc::new(SqliteBudgets::new(store, Settings::default())),
+            rules: Rules::new(DigestKey::new(Zeroizing::new([7; 32])), Settings::default()),
+            hasher: Arc::new(Hasher::start(size, Cost::CHEAP_FOR_TESTS, Arc::clone(&keys)).unwrap()),
+            floor: Duration::from_millis(250),
+        },
+        keys,
+        terms: Terms::default(),
+    });
+
+    for polls in 1..=MOST_POLLS {
+        let request_id = format!("dropped-after-{polls}");
+        {
+            let ask = Ask { action: "account.view".to_owned(), resource: Resource::default() };
+            let mut future = pin!(authorizer.authorize(call(&*clock, &request_id), ask, Escalate::Open));
+            for _ in 0..polls {
+                if let Poll::Ready(reply) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    reply.unwrap();
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        let recorded = async {
+            loop {
+                if let Record::Decision(record) = &records.recv().await.unwrap().record {
+                    assert_eq!(record.call.request_id, request_id);
+                    assert_eq!(record.item.decision, "ALLOW");
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), recorded).await.expect("the decision reaches the audit");
+    }
+}
+
+fn call(clock: &dyn Clock, request_id: &str) -> Call {
+    let client = ClientSystem {
+        name: "portal".to_owned(),
+        group: "default".to_owned(),
+        rpcs: [Rpc::Authorize].into(),
+        channels: [Channel::Portal].into(),
+        asserts: [Assertion::PortalLogin].into(),
+        accepts_tokens_from: [].into(),
+        debug: false,
+        credentials: Credentials { tokens: Vec::new(), unix_uid: None },
+    };
+    Call {
+        client: Arc::new(client),
+        arrived: clock.uptime(),
+        deadline: clock.uptime() + Duration::from_secs(5),
+        interaction: Interaction {
+            channel: Channel::Portal,
+            id: request_id.to_owned(),
+            calling_number: None,
+            attestation: None,
+            agent_id: None,
+        },
+        subject: SubjectHints {
+            account: Some(AccountSelector::Id(AccountId::new(sample::ACME))),
+            contact: Some(ContactSelector::Id(ContactId::new(sample::ADA))),
+        },
+        evidence: Evidence::PortalLogin { login_time: clock.now() },
+        freshness: Freshness::Cached,
+        locale: String::new(),
+        request_id: request_id.to_owned(),
+    }
+}

@@ -1,0 +1,322 @@
+//! The config: every key is documented with its default, and nothing half-made starts.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use countersign::{
+    client::{Assertion, Rpc, Shown, token},
+    config::{Audit, Config, ConfigError, Limits, Log, Place, Policy, Verify},
+    interaction::Channel,
+};
+use jiff::SignedDuration;
+
+const EXAMPLE: &str = include_str!("../../config/example.toml");
+
+const DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000aa";
+const OTHER: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000bb";
+
+/// A file that starts, in a directory of its own.
+struct Setup {
+    home: tempfile::TempDir,
+}
+
+impl Setup {
+    fn new() -> Self {
+        Self { home: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.home.path().join("countersign.toml")
+    }
+
+    fn parse(&self, text: &str) -> Result<Config, ConfigError> {
+        self.parse_with(text, &[])
+    }
+
+    fn parse_with(&self, text: &str, overrides: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let overrides: Vec<_> = overrides.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        Config::parse(text, &self.path(), &overrides)
+    }
+
+    /// The error without the path of the file.
+    fn refusal(&self, text: &str) -> String {
+        self.refusal_with(text, &[])
+    }
+
+    fn refusal_with(&self, text: &str, overrides: &[(&str, &str)]) -> String {
+        let error = match self.parse_with(text, overrides) {
+            Ok(_) => panic!("starts, and should not:\n{text}"),
+            Err(error) => error.to_string(),
+        };
+        error.replace(&format!("{}/", self.home.path().display()), "")
+    }
+}
+
+const SOUND: &str = "listen.tcp = '127.0.0.1:0'
+data.directory = 'data'
+keys.directory = 'keys'
+";
+
+fn client(lines: &str) -> String {
+    format!("{SOUND}[[client]]\n{lines}")
+}
+
+fn sound_client() -> String {
+    client(&format!("name = 'ivr'\ntoken_digests = ['{DIGEST}']\nrpcs = ['Authorize']\nchannels = ['phone']\n"))
+}
+
+fn with(lines: &str) -> String {
+    format!("{}{lines}", sound_client())
+}
+
+#[test]
+fn the_example_starts_and_its_values_are_the_defaults() {
+    let setup = Setup::new();
+    let config = setup.parse(EXAMPLE).unwrap();
+    assert_eq!(config.policy, Policy::default());
+    assert_eq!(config.audit, Audit::default());
+    assert_eq!(config.verify, Verify::default());
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.log, Log::default());
+    assert_eq!(config.data.directory, setup.home.path().join("data"));
+    let minimal = setup.parse(&sound_client()).unwrap();
+    assert_eq!(minimal.policy, config.policy);
+    assert_eq!(minimal.verify, config.verify);
+}
+
+#[test]
+fn the_example_documents_every_key_with_its_default() {
+    let setup = Setup::new();
+    for section in ["listen", "data", "keys", "client", "policy", "audit", "verify", "limits", "log"] {
+        let header = if section == "client" { "[[client]]".to_owned() } else { format!("[{section}]") };
+        let asked = EXAMPLE.replacen(&header, &format!("{header}\nno_such_key = 1"), 1);
+        let Err(ConfigError::UnknownKey { key, known, .. }) = setup.parse(&asked) else {
+            panic!("[{section}] takes a key that does not exist");
+        };
+        assert!(key.starts_with(section) && key.ends_with(".no_such_key"), "{key}");
+        assert!(!known.is_empty(), "[{section}] has keys");
+        for key in known {
+            let comment = comment_of(section, &key);
+            assert!(
+                comment.contains("Default: ") || comment.contains("Required"),
+                "[{section}] {key}: its comment names neither a default nor that it is required"
+            );
+        }
+    }
+}
+
+/// The comment above a key, which may itself be commented out.
+fn comment_of(section: &str, key: &str) -> String {
+    let mut comment = String::new();
+    let mut inside = false;
+    for line in EXAMPLE.lines() {
+        let bare = line.trim_start_matches("# ");
+        if line.starts_with('[') {
+            inside = line.trim_matches(['[', ']']) == section;
+            comment.clear();
+        } else if inside && bare.split_once(" = ").is_some_and(|(name, _)| name == key) {
+            return comment;
+        } else if line.starts_with('#') {
+            comment.push_str(bare);
+            comment.push(' ');
+        } else {
+            comment.clear();
+        }
+    }
+    panic!("[{section}] {key} is not in config/example.toml");
+}
+
+#[test]
+fn a_client_has_what_its_section_says() {
+    let setup = Setup::new();
+    let drawn = token::draw().unwrap();
+    let digest = token::TokenDigest::of(&drawn);
+    let config = setup
+        .parse(&client(&format!(
+            "name = 'desk'\ngroup = 'centre'\ntoken_digests = ['{digest}']\nrpcs = ['Authorize', 'BatchAuthorize']
+channels = ['phone', 'chat']\nasserts = ['agent_id']\naccepts_tokens_from = ['desk']\ndebug = true"
+        )))
+        .unwrap();
+    let shown = Shown { bearer: Some(&drawn), peer_uid: None };
+    let desk = config.clients.identify(&shown).expect("the token is known");
+    assert_eq!((desk.name.as_str(), desk.group.as_str(), desk.debug), ("desk", "centre", true));
+    assert_eq!(desk.rpcs, [Rpc::Authorize, Rpc::BatchAuthorize].into());
+    assert_eq!(desk.channels, [Channel::Phone, Channel::Chat].into());
+    assert_eq!(desk.asserts, [Assertion::AgentId].into());
+    assert_eq!(desk.accepts_tokens_from, ["desk".to_owned()].into());
+    assert_eq!(config.clients.identify(&Shown { bearer: Some("cst_guess"), peer_uid: None }).map(|_| ()), None);
+}
+
+#[test]
+fn a_setting_that_will_not_do_is_refused_with_line_and_key() {
+    let setup = Setup::new();
+    let digests = |digests: &str| client(&format!("name = 'a'\ntoken_digests = [{digests}]\nrpcs = ['Authorize']"));
+    let second = |lines: &str| with(&format!("[[client]]\n{lines}"));
+    let table = [
+        // The file.
+        ("listen = ", "countersign.toml:1: "),
+        ("tcp = 1", "listen.tcp is missing"),
+        (&with("colour = 'red'"), "countersign.toml:9: unknown key `client.ivr.colour`; known here: name, group"),
+        (&format!("paint = 1\n{}", sound_client()), ":1: unknown key `paint`; known here: listen, data, keys, policy"),
+        (&with("[log]\nlevel = 'info'"), ":10: unknown key `log.level`; known here: format, filter"),
+        (&with("[[log]]\nformat = 'json'"), "log: must be a section, and this is a list"),
+        // Listeners.
+        (&sound_client().replace("127.0.0.1:0", "0.0.0.0:7443"), ":1: listen.tcp: only loopback addresses"),
+        (&sound_client().replace("127.0.0.1:0", "[::]:7443"), ":1: listen.tcp: only loopback addresses"),
+        (&sound_client().replace("127.0.0.1:0", "localhost"), ":1: listen.tcp: must be an address and a port"),
+        (&sound_client().replace("'127.0.0.1:0'", "7443"), "listen.tcp: must be text, and this is a number"),
+        (&with("[policy]\nbundle = 'nowhere'"), ":10: policy.bundle: must be the directory of a policy bundle"),
+        // Directories.
+        (&sound_client().replace("data.directory = 'data'\n", ""), "data.directory is missing"),
+        (&sound_client().replace("keys.directory = 'keys'\n", ""), "keys.directory is missing"),
+        (&sound_client().replace("'keys'", "'data/keys'"), ":3: keys.directory: must lie outside data.directory"),
+        (&sound_client().replace("'keys'", "'data'"), ":3: keys.directory: must lie outside data.directory"),
+        (&sound_client().replace("'keys'", "'other/../data/keys'"), ":3: keys.directory: must lie outside"),
+        // Clients.
+        (SOUND, "client is missing: without a client system nobody may ask"),
+        (&client("rpcs = ['Authorize']"), "client.name is missing"),
+        (&client("name = 'The IVR'"), ":5: client.name: must be 1 to 64 of a-z"),
+        (&client("name = 'a'\nrpcs = ['Authorize']"), "client.a.token_digests is missing: a client is recognised by"),
+        (&digests("''"), ":6: client.a.token_digests: must be \"sha256:\" and 64 hex digits"),
+        (&digests(&format!("'{DIGEST}', '{DIGEST}'")), "client.a.token_digests: a digest stands twice"),
+        (&digests(&format!("'{DIGEST}', '{OTHER}', '{DIGEST}'")), "client.a.token_digests: at most two"),
+        (&digests(&format!("'{DIGEST}'")), "client.a.channels is missing"),
+        (&client(&format!("name = 'a'\ntoken_digests = ['{DIGEST}']")), "client.a.rpcs is missing"),
+        (&client(&format!("name = 'a'\ntoken_digests = ['{DIGEST}']\nrpcs = []")), "client.a.rpcs is missing"),
+        (
+            &sound_client().replace("'Authorize'", "'Autorize'"),
+            "client.ivr.rpcs: `Autorize` is unknown; known: Authorize,",
+        ),
+        (
+            &sound_client().replace("'phone'", "'PHONE'"),
+            "client.ivr.channels: `PHONE` is unknown; known: phone, portal",
+        ),
+        (&sound_client().replace("'phone'", "'phone', 'phone'"), "client.ivr.channels: an entry stands twice"),
+        (&with("asserts = ['attestation']"), "client.ivr.asserts: \"attestation\" needs \"calling_number\""),
+        (&with("accepts_tokens_from = ['irv']"), "client.ivr.accepts_tokens_from: there is no client `irv`"),
+        (&with("unix_uid = 1000"), "client.ivr.unix_uid: needs listen.unix"),
+        (&with("debug = 'yes'"), "client.ivr.debug: must be true or false, and this is text"),
+        (&second("name = 'ivr'"), ":10: client.name: two clients have this name"),
+        (
+            &second(&format!("name = 'b'\ntoken_digests = ['{DIGEST}']")),
+            "client.b.token_digests: a digest stands twice: each token names one client",
+        ),
+        (
+            &second(&format!(
+                "name = 'b'\ngroup = 'far'\ntoken_digests = ['{OTHER}']\nrpcs = ['Authorize']\nchannels = ['phone']
+accepts_tokens_from = ['ivr']"
+            )),
+            "client.b.accepts_tokens_from: client `ivr` is of group `default`",
+        ),
+        // Values.
+        (&with("[policy]\nfresh_within = '0s'"), ":10: policy.fresh_within: must be a duration from 1s to 4h"),
+        (&with("[policy]\nfresh_within = 10"), "such as \"10m\", and this is a number"),
+        (&with("[policy]\nlogin_max_age = 'long'"), "policy.login_max_age: must be a duration"),
+        (&with("[policy]\nact_within = '2h'"), "policy.act_within: must be a duration"),
+        (&with("[policy]\ncool_off = '-1s'"), "policy.cool_off: must be a duration"),
+        (&with("[audit]\nmax_records = 0"), "audit.max_records: must be a whole number from 1000 to"),
+        (&with("[audit]\nreserve_mib = 0.5"), "audit.reserve_mib: must be a whole number"),
+        (&with("[audit]\nmax_age = '1s'"), "audit.max_age: must be a duration"),
+        (&with("[verify]\nmemory_kib = 8192"), "verify.memory_kib: must be a whole number from 19456 to 262144"),
+        (&with("[verify]\niterations = 1"), "verify.iterations: must be a whole number from 2"),
+        (&with("[verify]\nworkers = 0"), "verify.workers: must be"),
+        (&with("[verify]\nqueue = 99999999999999999999"), "verify.queue: must be"),
+        (&with("[verify]\nfloor = '1ms'"), "verify.floor: must be a duration from 50ms to 2s"),
+        (&with("[limits]\nrequest_bytes = 1"), "limits.request_bytes: must be"),
+        (&with("[limits]\ndeadline = '1ms'"), "limits.deadline: must be"),
+        (&with("[limits]\nconcurrent_calls = -1"), "limits.concurrent_calls: must be"),
+        (&with("[log]\nformat = 'xml'"), "log.format: must be \"pretty\" or \"json\""),
+        (&with("[log]\nfilter = 'countersign=loud'"), "log.filter: is no filter"),
+    ];
+    for (text, expected) in table {
+        let refusal = setup.refusal(text);
+        assert!(refusal.contains(expected), "{text}\nis refused with\n  {refusal}\nand not with\n  {expected}");
+        assert!(!refusal.contains("sha256:0"), "a digest is quoted: {refusal}");
+    }
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_its_errors_name_the_variable() {
+    let setup = Setup::new();
+    let config = setup
+        .parse_with(
+            &with("[verify]\nqueue = 3"),
+            &[
+                ("COUNTERSIGN_VERIFY__QUEUE", "4"),
+                ("COUNTERSIGN_VERIFY__FLOOR", "300ms"),
+                ("COUNTERSIGN_POLICY__ACT_WITHIN", "30s"),
+                ("COUNTERSIGN_TOKEN", "cst_x"),
+            ],
+        )
+        .unwrap();
+    assert_eq!((config.verify.queue, config.verify.floor), (4, Duration::from_millis(300)));
+    assert_eq!(config.policy.act_within, SignedDuration::from_secs(30));
+
+    let table = [
+        ("COUNTERSIGN_VERIFY__QUEUE", "many", "COUNTERSIGN_VERIFY__QUEUE: verify.queue: must be a whole number"),
+        ("COUNTERSIGN_VERIFY__QUEU", "4", "COUNTERSIGN_VERIFY__QUEU: unknown key `verify.queu`; known here: workers"),
+        ("COUNTERSIGN_VERIFI__QUEUE", "4", "COUNTERSIGN_VERIFI__QUEUE: unknown key `verifi`"),
+        ("COUNTERSIGN_QUEUE", "4", "COUNTERSIGN_QUEUE: sets nothing"),
+        ("COUNTERSIGN_LISTEN__TCP", "0.0.0.0:1", "COUNTERSIGN_LISTEN__TCP: listen.tcp: only loopback"),
+        ("COUNTERSIGN_KEYS__DIRECTORY", "data", "COUNTERSIGN_KEYS__DIRECTORY: keys.directory: must lie outside"),
+        ("COUNTERSIGN_CLIENT__NAME", "x", "COUNTERSIGN_CLIENT__NAME: clients are set in the file only"),
+    ];
+    for (name, value, expected) in table {
+        let refusal = setup.refusal_with(&sound_client(), &[(name, value)]);
+        assert!(refusal.starts_with(expected), "{name}={value} is refused with {refusal}");
+    }
+}
+
+#[test]
+fn a_directory_that_strangers_can_enter_is_refused() {
+    let setup = Setup::new();
+    let run = setup.home.path().join("run");
+    let with_socket = sound_client().replace("listen.tcp = '127.0.0.1:0'", "listen.unix = 'run/c.sock'");
+    assert!(setup.refusal(&with_socket).contains("its directory run does not exist"));
+
+    fs::create_dir(&run).unwrap();
+    for (mode, sound) in [(0o755, false), (0o770, false), (0o701, false), (0o750, true), (0o700, true)] {
+        chmod(&run, mode);
+        assert_eq!(setup.parse(&with_socket).is_ok(), sound, "a socket in a directory of mode {mode:o}");
+    }
+    let peer = with_socket.replace(&format!("token_digests = ['{DIGEST}']"), "unix_uid = 7");
+    let config = setup.parse(&peer).unwrap();
+    assert_eq!(config.listen.unix, Some(run.join("c.sock")));
+    assert!(config.clients.identify(&Shown { bearer: None, peer_uid: Some(7) }).is_some());
+    let twice = format!("{peer}[[client]]\nname = 'b'\nunix_uid = 7");
+    assert!(setup.refusal(&twice).contains("client.b.unix_uid: two clients have this user id"));
+
+    let keys = setup.home.path().join("keys");
+    fs::create_dir(&keys).unwrap();
+    chmod(&keys, 0o750);
+    let refusal = setup.refusal(&sound_client());
+    assert!(refusal.contains("keys.directory: keys is open to others (mode 0750); chmod it to 0700"), "{refusal}");
+}
+
+#[test]
+fn a_link_does_not_hide_that_the_keys_lie_in_the_data() {
+    let setup = Setup::new();
+    let data = setup.home.path().join("data");
+    fs::create_dir(&data).unwrap();
+    chmod(&data, 0o700);
+    std::os::unix::fs::symlink(&data, setup.home.path().join("elsewhere")).unwrap();
+    let refusal = setup.refusal(&sound_client().replace("'keys'", "'elsewhere/keys'"));
+    assert!(refusal.contains("keys.directory: must lie outside data.directory"), "{refusal}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let setup = Setup::new();
+    let error = Config::load(&setup.path(), &[]).map(|_| ()).unwrap_err();
+    assert!(matches!(error, ConfigError::Unreadable { path, .. } if path == setup.path()));
+    let missing = setup.parse("").map(|_| ()).unwrap_err();
+    assert!(matches!(missing, ConfigError::Missing { place: Place::File(path), .. } if path == setup.path()));
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}

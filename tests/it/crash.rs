@@ -1,0 +1,72 @@
+//! `kill -9` under load: whatever was answered is in the audit, and the sidecar starts again on what is left.
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use countersign::{
+    directory::sample,
+    grpc::proto::countersign::v1::Channel::{Phone, Portal},
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    process::Process,
+    question::ask,
+    sidecar::{Client, Home, Sidecar, eventually},
+};
+
+/// `make soak` plays more.
+const ROUNDS: usize = 3;
+const CALLERS: usize = 16;
+
+// proves: S15, F2
+#[tokio::test]
+async fn every_answer_before_a_kill_is_in_the_audit() {
+    let rounds = std::env::var("CRASH_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    let home = Sidecar::start().await.stop().await;
+    let mut answered = BTreeSet::new();
+    for round in 1..=rounds {
+        answered.append(&mut answered_until_killed(&home, 150 + 37 * (round % 7)).await);
+        let recorded: BTreeSet<String> = home
+            .records()
+            .iter()
+            .flat_map(|record| record.decision_ids().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        let lost: Vec<_> = answered.difference(&recorded).collect();
+        assert!(lost.is_empty(), "round {round}: {} of {} answers are not in the audit", lost.len(), answered.len());
+    }
+    assert!(answered.len() >= 150 * rounds);
+    Sidecar::start_at(home, "", std::sync::Arc::new(countersign::clock::SystemClock::start())).await.stop().await;
+}
+
+/// The ids of the decisions that clients had been told when the sidecar was killed.
+async fn answered_until_killed(home: &Home, after: usize) -> BTreeSet<String> {
+    static ANSWERS: AtomicUsize = AtomicUsize::new(0);
+    let mut sidecar = Process::serve(home, "");
+    let channel = sidecar.channel().await;
+    let until = ANSWERS.load(Ordering::SeqCst) + after;
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        let client = Client::new(channel.clone(), Some(home.token("probe")));
+        callers.spawn(async move {
+            let mut answered = Vec::new();
+            loop {
+                let question = match caller % 4 {
+                    0 => ask(Phone, "general.ask"),
+                    1 => ask(Phone, "identity.verify").by(sample::ADA),
+                    2 => ask(Portal, "account.view").upon("account", "").by(sample::BEN).logged_in(),
+                    _ => ask(Portal, "device.change").upon("device", "d-1").by(sample::GRACE).logged_in(),
+                };
+                // The kill ends the connection.
+                let Ok(answer) = client.authorize(question).await else { return answered };
+                answered.push(answer.decision_id);
+                ANSWERS.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    }
+    eventually(async || (ANSWERS.load(Ordering::SeqCst) >= until).then_some(())).await;
+    sidecar.kill();
+    callers.join_all().await.into_iter().flatten().collect()
+}

@@ -1,0 +1,49 @@
+//! What a client, an auditor or a reviewer can see of Countersign: one binary, a module per behaviour.
+//!
+//! `make test` installs the real clients that some modules drive (grpcurl, Python, buf), then runs this.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "clippy.toml allows these in test functions; here the functions between them are tests, too"
+)]
+
+mod admission;
+mod alike;
+mod answer;
+mod attackers;
+mod audit;
+mod cancel;
+mod cli;
+mod config;
+mod coverage;
+mod crash;
+mod directory;
+mod house;
+mod interaction;
+mod limits;
+mod marked;
+mod matrix;
+mod overload;
+mod passphrase;
+mod phone;
+mod policy;
+mod portal;
+mod process;
+mod proto;
+mod question;
+mod scope;
+mod secrets;
+mod sidecar;
+mod start;
+mod surface;
+mod throttle;
+mod throttled;
+mod token;
+mod tools;

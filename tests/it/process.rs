@@ -1,0 +1,108 @@
+//! The real binary as a child, with what it prints in a file.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tonic::transport::Channel;
+
+use crate::sidecar::{Client, Home, connect, eventually, loopback};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
+
+/// `countersign serve`, killed at the latest when the test ends.
+pub struct Process {
+    child: Child,
+    port: u16,
+    printed: PathBuf,
+}
+
+impl Process {
+    /// Starts it in this home, with more settings. Whether it serves, `channel` tells.
+    pub fn serve(home: &Home, settings: &str) -> Self {
+        Self::serve_with(home, settings, &[])
+    }
+
+    /// As `serve`, with these variables.
+    pub fn serve_with(home: &Home, settings: &str, variables: &[(&str, &str)]) -> Self {
+        let port = TcpListener::bind(loopback(0)).unwrap().local_addr().unwrap().port();
+        let config = home.config_file(loopback(port), settings);
+        let printed = config.with_file_name(format!("printed-{port}"));
+        let out = File::create(&printed).unwrap();
+        let child = Command::new(BINARY)
+            .args(["serve", "--config"])
+            .arg(config)
+            .envs(variables.iter().copied())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .unwrap();
+        Self { child, port, printed }
+    }
+
+    /// Waits until it serves.
+    pub async fn channel(&self) -> Channel {
+        // The address is taken before the stores are open.
+        eventually(async || {
+            let printed = self.printed();
+            assert!(!printed.contains("countersign: "), "it did not start: {printed}");
+            printed.contains("serving").then_some(())
+        })
+        .await;
+        connect(loopback(self.port)).await
+    }
+
+    /// A client system with its token, once it serves.
+    pub async fn client(&self, home: &Home, name: &str) -> Client {
+        Client::new(self.channel().await, Some(home.token(name)))
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub async fn stop(&mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.ended().await
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        eventually(async || self.child.try_wait().unwrap()).await
+    }
+
+    /// All that it has printed.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(&self.printed).unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // After `kill` or `stop` the child is gone, which is what is wanted.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Runs a command to its end, with this on standard input.
+pub fn run(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(BINARY)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that reads nothing may have gone already.
+    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    child.wait_with_output().unwrap()
+}

@@ -1,0 +1,109 @@
+//! The key files, from outside: a sidecar whose keys are not those of its store does not start, and says which file.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use countersign::{
+    app::{self, StartError},
+    clock::SystemClock,
+    config::Config,
+    directory::sample,
+    grpc::proto::countersign::v1::{Channel::Phone, Decision, Reason},
+    identity::keys::{self, Purpose},
+};
+use jiff::Timestamp;
+
+use crate::{
+    answer::decided,
+    passphrase::PHRASE,
+    question::ask,
+    sidecar::{Home, PATIENT, Sidecar, eventually, loopback, manual_clock},
+};
+
+/// A home in which a passphrase was set, whose sidecar has stopped.
+async fn lived_in() -> Home {
+    let (sidecar, _clock) = Sidecar::start_still("").await;
+    sidecar.set_passphrase(Some(sample::ADA), PHRASE).await;
+    sidecar.stop().await
+}
+
+fn keys_of(home: &Home) -> PathBuf {
+    home.data().parent().unwrap().join("keys")
+}
+
+/// What a sidecar says that does not start.
+async fn refused(home: &Home) -> String {
+    let config = Config::load(&home.config_file(loopback(0), ""), &[]).unwrap();
+    match app::start_at(config, Arc::new(SystemClock::start())).await {
+        Err(error @ StartError::Keys(_)) => error.to_string(),
+        Err(other) => panic!("refused for another reason: {other}"),
+        Ok(_) => panic!("it started"),
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+// proves: N5
+#[tokio::test]
+async fn a_first_start_makes_keys_for_its_owner_only_and_apart_from_the_data() {
+    let home = lived_in().await;
+    assert_eq!(mode(&keys_of(&home)), 0o700);
+    for purpose in Purpose::ALL {
+        assert_eq!(mode(&keys_of(&home).join(purpose.file_name())), 0o600);
+    }
+}
+
+// proves: N5
+#[tokio::test]
+async fn a_missing_key_file_is_named_and_never_made_anew() {
+    for purpose in Purpose::ALL {
+        let home = lived_in().await;
+        let file = keys_of(&home).join(purpose.file_name());
+        fs::remove_file(&file).unwrap();
+        let said = refused(&home).await;
+        assert!(said.contains(purpose.file_name()), "{said}");
+        assert!(!file.exists(), "a key that is made anew locks everybody out in silence");
+    }
+}
+
+// proves: N5
+#[tokio::test]
+async fn another_pepper_is_refused_by_name() {
+    for purpose in [Purpose::Pepper, Purpose::Digest] {
+        let home = lived_in().await;
+        fs::remove_file(keys_of(&home).join(purpose.file_name())).unwrap();
+        keys::create(&keys_of(&home), purpose, Timestamp::now()).unwrap();
+        let said = refused(&home).await;
+        assert!(said.contains(purpose.file_name()), "{said}");
+    }
+}
+
+// proves: N5
+#[tokio::test]
+async fn a_key_file_that_others_may_read_is_refused_by_name() {
+    let home = lived_in().await;
+    let file = keys_of(&home).join("token.key");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let said = refused(&home).await;
+    assert!(said.contains("token.key") && said.contains("644"), "{said}");
+}
+
+// proves: N4, N5
+#[tokio::test]
+async fn after_a_rotation_of_the_pepper_a_passphrase_still_proves_and_is_hashed_anew() {
+    let home = lived_in().await;
+    keys::create(&keys_of(&home), Purpose::Pepper, Timestamp::now()).unwrap();
+    let sidecar = Sidecar::start_at(home, PATIENT, manual_clock()).await;
+    for call in ["call-1", "call-2"] {
+        let question = ask(Phone, "account.view").by(sample::ADA).saying(PHRASE).within(call);
+        let answer = sidecar.client("ivr").authorize(question).await.unwrap();
+        assert_eq!(decided(&answer), (Decision::Allow, Reason::Permitted));
+        eventually(async || (sidecar.hashes().made == 1).then_some(())).await;
+    }
+}

@@ -1,0 +1,334 @@
+//! The durable floor: what stands beside the credential and is never forgotten.
+
+use super::*;
+
+fn contact(id: &str) -> Target {
+    Target::Contact(ContactId::new(id))
+}
+
+fn own(id: &str) -> Owner {
+    Owner::Contact(ContactId::new(id))
+}
+
+fn acme() -> Owner {
+    Owner::Account(AccountId::new(sample::ACME))
+}
+
+fn familiar(last_digits: u32) -> Lane {
+    Lane::Familiar(rules().line(Some(&number(last_digits)), Some(Attestation::A)).unwrap())
+}
+
+async fn set(credentials: &SqliteCredentials, owner: &Owner, phc: &str) -> Revision {
+    credentials.set(owner, phrase(phc), operator(), now()).await.unwrap()
+}
+
+async fn reserve(credentials: &SqliteCredentials, id: &str, lane: Lane, at: Timestamp) -> Tried {
+    credentials.reserve(&contact(id), lane, at).await.unwrap()
+}
+
+fn granted(tried: Tried) -> Granted {
+    match tried {
+        Tried::Granted(granted) => granted,
+        Tried::Held(_) | Tried::Absent(_) => panic!("{tried:?}"),
+    }
+}
+
+fn success(granted: Granted, lane: Lane) -> Success {
+    Success { credential: granted.credential, version: granted.version, lane, line: None, rehash: None }
+}
+
+/// Fails in a lane until it is closed, waiting for every lock. Returns how often, and when it was.
+async fn fail_until_closed(credentials: &SqliteCredentials, id: &str, lane: Lane, from: Timestamp) -> (u32, Timestamp) {
+    let (mut failures, mut at) = (0, from);
+    loop {
+        match reserve(credentials, id, lane, at).await {
+            Tried::Granted(_) => failures += 1,
+            Tried::Held(Held::Locked { until }) => at = until,
+            Tried::Held(Held::Closed) => return (failures, at),
+            Tried::Absent(absent) => panic!("{absent:?}"),
+        }
+    }
+}
+
+// proves: N3, A7, A11
+#[test]
+fn five_failures_are_free_then_each_locks_for_twice_as_long_until_twenty_close_the_lane() {
+    block_on(async {
+        let sampled = Sampled::new().await;
+        let credentials = sampled.credentials();
+        set(&credentials, &own(sample::BEN), "$ben").await;
+        let mut at = now();
+        for failure in 1..=20 {
+            assert_eq!(granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, at).await).failures, failure);
+            let lock = Floor::default().lock_after(failure);
+            if failure == 20 {
+                break;
+            }
+            if !lock.is_zero() {
+                let until = at + lock;
+                // Tries during a lock neither count nor extend it.
+                for early in [at, until - SignedDuration::from_micros(1)] {
+                    let tried = reserve(&credentials, sample::BEN, Lane::Unfamiliar, early).await;
+                    assert_eq!(tried, Tried::Held(Held::Locked { until }), "after failure {failure}");
+                }
+            }
+            at += lock;
+        }
+        for late in [at, at + SignedDuration::from_hours(24 * 365)] {
+            let tried = reserve(&credentials, sample::BEN, Lane::Unfamiliar, late).await;
+            assert_eq!(tried, Tried::Held(Held::Closed));
+        }
+    });
+}
+
+// proves: A10, N3
+#[test]
+fn two_hundred_guesses_at_once_run_as_many_hashes_as_are_free() {
+    block_on(async {
+        let sampled = Sampled::new().await;
+        let credentials = Arc::new(sampled.credentials());
+        set(&credentials, &own(sample::BEN), "$ben").await;
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let credentials = Arc::clone(&credentials);
+            tasks.spawn(async move { reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await });
+        }
+        let tried = tasks.join_all().await;
+        // Five are free; the sixth is counted and locks.
+        assert_eq!(tried.iter().filter(|one| matches!(one, Tried::Granted(_))).count(), 6);
+    });
+}
+
+// proves: A11, A19, A34
+#[test]
+fn a_success_clears_its_own_lane_and_no_other() {
+    block_on(async {
+        let sampled = Sampled::new().await;
+        let credentials = sampled.credentials();
+        set(&credentials, &own(sample::BEN), "$ben").await;
+        for _ in 0..4 {
+            granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
+            granted(reserve(&credentials, sample::BEN, familiar(2), now()).await);
+        }
+        let right = granted(reserve(&credentials, sample::BEN, familiar(1), now()).await);
+        let settled = credentials.settle_success(success(right, familiar(1)), now()).await.unwrap();
+        assert_eq!(settled, Settled::Accepted);
+        assert_eq!(granted(reserve(&credentials, sample::BEN, familiar(1), now()).await).failures, 1);
+        assert_eq!(granted(reserve(&credentials, sample::BEN, familiar(2), now()).await).failures, 5);
+        assert_eq!(granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await).failures, 5);
+    });
+}
+
+// proves: N3
+#[test]
+fn all_lanes_and_reopenings_together_never_exceed_a_hundred() {
+    block_on(async {
+        let sampled = Sampled::new().await;
+        let credentials = sampled.credentials();
+        set(&credentials, &own(sample::BEN), "$ben").await;
+        let ben = ContactId::new(sample::BEN);
+        let (mut sum, mut at) = (0, now());
+        assert_eq!(credentials.reopen(&ben, operator(), at).await.unwrap(), Reopened::WasOpen);
+        let mut reopened = 0;
+        loop {
+            let (failures, closed_at) = fail_until_closed(&credentials, sample::BEN, Lane::Unfamiliar, at).await;
+            (sum, at) = (sum + failures, closed_at);
+            match credentials.reopen(&ben, operator(), at).await.unwrap() {
+                Reopened::Open(_) => reopened += 1,
+                Reopened::NeverAgain => break,
+                Reopened::WasOpen => panic!("a closed lane was open"),
+            }
+        }
+        assert_eq!((sum, reopened), (80, 3));
+        for digits in 1..8 {
+            sum += fail_until_closed(&credentials, sample::BEN, familiar(digits), at).await.0;
+        }
+        assert_eq!(sum, 100);
+        // A new passphrase starts anew.
+        set(&credentials, &own(sample::BEN), "$new").await;
+        assert_eq!(granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, at).await).failures, 1);
+        let status = credentials.status(&own(sample::BEN), at).await.unwrap().unwrap();
+        assert_eq!((status.reopenings_left, status.closed), (3, false));
+    });
+}
+
+// proves: A36, N3
+#[test]
+fn neither_a_restart_nor_the_loss_of_every_window_resets_the_count() {
+    block_on(async {
+        let sampled = Sampled::new().await;
+        set(&sampled.credentials(), &own(sample::BEN), "$ben").await;
+        for _ in 0..3 {
+            granted(reserve(&sampled.credentials(), sample::BEN, Lane::Unfamiliar, now()).await);
+        }
+        let sampled = sampled.restarted();
+        assert_eq!(granted(reserve(&sampled.credentials(), sample::BEN, Lane::Unfamiliar, now()).await).failures, 4);
+        let sampled = sampled.tampered("DELETE FROM throttle_unit; DELETE FROM throttle_store;");
+        assert_eq!(granted(reserve(&sampled.credentials(), sample::BEN, Lane::Unfamiliar, now()).await).failures, 5);
+    });
+}
+
+// proves: A27, F9
+#[test]
+fn which_credential_is_tried_follows_from_the_contact_alone() {
+    block_on(async {
+        let sampled = Sampled::new().await;
+        let credentials = sampled.credentials();
+        set(&credentials, &acme(), "$acme").await;
+        let tried = async |id| reserve(&credentials, id, Lane::Unfamiliar, now()).await;
+        assert_eq!(granted(tried(sample::ADA).await).stored, StoredHashText::new("$acme"));
+        assert_eq!(tried(sample::BEN).await, Tried::Absent(Absent::NotEnrolled));
+        assert_eq!(tried(sample::KARL).await, Tried::Absent(Absent::NotEnrolled));
+        assert_eq!(tried(sample::IVAN).await, Tried::Absent(Absent::Inactive));
+        assert_eq!(tried("con-9999").await, Tried::Absent(Absent::Nobody));
+        set(&credentials, &own(sample::ADA), "$ada").await;
+        assert_eq!(granted(tried(sample::ADA).await).stored, StoredHashText::new("$ada"));
+        // What was cleared never falls back.
+        credentials.clear(&own(sample::ADA), operator(), now()).await.unwrap();
+        assert_eq!(tried(sample::ADA).await, Tried::Absent(Absent::Cleared));
+        assert!(credentials.clear(&own(sample::ADA), operator(), now()).await.is_err());
+    });
+}
+
+// proves: S14, A13
+#[test]
+fn a_new_primary_admin_suspends_the_account_passphrase_until_it_is_changed() {
+    block_on(async {
+        let sampled = Sampled::new().await;
+        let credentials = sampled.credentials();
+        set(&credentials, &acme(), "$acme").await;
+        let before = granted(reserve(&credentials, sample::ADA, Lane::Unfamiliar, now()).await);
+        let successor = |contact| {
+            vec![Change::SetPrimaryAdmin { account: AccountId::new(sample::ACME), contact: ContactId::new(contact) }]
+        };
+        sampled.store.apply(successor(sample::ADA), operator(), now()).await.unwrap();
+        assert!(credentials.is_current(&ContactId::new(sample::ADA), before.version).await.unwrap());
+        sampled.store.apply(successor(sample::BEN), operator(), now()).await.unwrap();
+        let tried = async |id| reserve(&credentials, id, Lane::Unfamiliar, now()).await;
+        assert_eq!(tried(sample::ADA).await, Tried::Absent(Absent::NotEnrolled));
+        assert_eq!(tried(sample::BEN).await, Tried::Absent(Absent::Suspended));
+        assert!(!credentials.is_current(&ContactId::new(sample::ADA), before.version).await.unwrap());
+        let settled = credentials.settle_success(success(before, Lane::Unfamiliar), now()).await.unwrap();
+        assert_eq!(settled, Settled::Stale);
+        set(&credentials, &acme(), "$changed").await;
+        assert_eq!(granted(tried(sample::BEN).await).stored, StoredHashText::new("$changed"));
+    });
+}
+
+// proves: S12
+#[test]
+fn whoever_leaves_loses_the_passphrase_for_good() {
+    block_on(async {
+        let sampled = Sampled::new().await;
+        let credentials = sampled.credentials();
+        set(&credentials, &own(sample::BEN), "$ben").await;
+        let during = granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
+        let ben = ContactId::new(sample::BEN);
+        let mut left = sampled.store.find_standing(&ben).await.unwrap().unwrap().contact;
+        for (status, absent) in [(ContactStatus::Inactive, Absent::Inactive), (ContactStatus::Active, Absent::Cleared)]
+        {
+            left.status = status;
+            sampled.store.apply(vec![Change::PutContact(left.clone())], operator(), now()).await.unwrap();
+            let tried = reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await;
+            assert_eq!(tried, Tried::Absent(absent));
+        }
+        assert!(!credentials.is_current(&ben, during.version).await.unwrap());
+        let settled = credentials.settle_success(success(during, Lane::Unfamiliar), now()).await.unwrap();
+        assert_eq!(settled, Settled::Stale);
+        // The history stands, for the cool-off.
+        assert_eq!(credentials.last_set(&ben).await.unwrap(), Some(now()));
+    });
+}
+
+// proves: A35, N4
+#[test]
+fn a_phrase_that_was_changed_during_the_hash_does_not_count_and_is_not_rehashed() {
+    block_on(async {
+        let sampled = Sampled::new().await;
+        let credentials = sampled.credentials();
+        set(&credentials, &own(sample::BEN), "$old").await;
+        let first = granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
+        let version = first.version;
+        let rehash = |phc: &str, granted| Success {
+            rehash: Some(StoredHashText::new(phc)),
+            ..success(granted, Lane::Unfamiliar)
+        };
+        assert_eq!(credentials.settle_success(rehash("$rehashed", first), now()).await.unwrap(), Settled::Accepted);
+        let second = granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
+        assert_eq!((&second.stored, second.version), (&StoredHashText::new("$rehashed"), version));
+        let Revision(newest) = set(&credentials, &own(sample::BEN), "$new").await;
+        assert_eq!(credentials.settle_success(rehash("$late", second), now()).await.unwrap(), Settled::Stale);
+        let third = granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
+        assert_eq!((third.stored, third.version), (StoredHashText::new("$new"), CredentialVersion(newest)));
+    });
+}
+
+#[test]
+fn a_line_is_familiar_to_the_contact_who_was_verified_on_it() {
+    block_on(async {
+        let sampled = Sampled::new().await;
+        let credentials = sampled.credentials();
+        set(&credentials, &own(sample::BEN), "$ben").await;
+        let right = granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
+        let line = rules().line(Some(&number(7)), None).unwrap();
+        let success = Success { line: Some(line), ..success(right, Lane::Unfamiliar) };
+        assert_eq!(credentials.settle_success(success, now()).await.unwrap(), Settled::Accepted);
+        let knows = async |contact: &str, line, at| {
+            let since = rules().familiar_since(at);
+            credentials.was_verified_on(&ContactId::new(contact), line, since).await.unwrap()
+        };
+        let day = 86_400;
+        assert!(knows(sample::BEN, line, after(90 * day)).await);
+        assert!(!knows(sample::BEN, line, after(90 * day + 1)).await);
+        assert!(!knows(sample::ADA, line, now()).await);
+        let vouched = rules().line(Some(&number(7)), Some(Attestation::A)).unwrap();
+        assert!(!knows(sample::BEN, vouched, now()).await);
+    });
+}
+
+#[test]
+fn status_says_who_set_it_and_what_is_locked_and_each_change_stands_in_the_log() {
+    block_on(async {
+        let sampled = Sampled::new().await;
+        let credentials = sampled.credentials();
+        assert_eq!(credentials.status(&own(sample::BEN), now()).await.unwrap(), None);
+        let account = AccountId::new(sample::ACME);
+        assert_eq!(credentials.contacts_with_passphrase(&account).await.unwrap(), 0);
+        let set_at = set(&credentials, &own(sample::BEN), "$ben").await;
+        set(&credentials, &acme(), "$acme").await;
+        assert_eq!(credentials.contacts_with_passphrase(&account).await.unwrap(), 1);
+        for _ in 0..6 {
+            granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
+        }
+        let status = credentials.status(&own(sample::BEN), now()).await.unwrap().unwrap();
+        assert_eq!((status.is_set, status.set_at, status.set_by), (true, now(), operator()));
+        assert_eq!((status.method, status.locked_until), (SetMethod::Operator, Some(after(30))));
+        credentials.clear(&own(sample::BEN), operator(), now()).await.unwrap();
+        assert!(!credentials.status(&own(sample::BEN), now()).await.unwrap().unwrap().is_set);
+        let before = Revision(set_at.0 - 1);
+        let log = sampled.store.changes_after(before, 10).await.unwrap();
+        let kinds: Vec<_> = log.iter().map(|change| change.kind.as_str()).collect();
+        assert_eq!(kinds, ["set_passphrase", "set_passphrase", "clear_passphrase"]);
+        assert!(log.iter().all(|change| change.account == Some(account.clone())));
+        let ivan = credentials.set(&own(sample::IVAN), phrase("$ivan"), operator(), now()).await;
+        assert!(ivan.is_err(), "who left cannot have a passphrase");
+    });
+}
+
+// proves: A12
+#[test]
+fn nobody_writes_a_dummy_and_counts_nowhere() {
+    block_on(async {
+        let sampled = Sampled::new().await;
+        let credentials = sampled.credentials();
+        for dummy in 0..64 {
+            let tried = credentials.reserve(&Target::Nobody { dummy }, Lane::Unfamiliar, now()).await.unwrap();
+            assert_eq!(tried, Tried::Absent(Absent::Nobody));
+        }
+        sampled.store.close();
+        let file = rusqlite::Connection::open(sampled.folder.path().join("directory.sqlite3")).unwrap();
+        let counted = |sql: &str| -> u32 { file.query_row(sql, (), |row| row.get(0)).unwrap() };
+        assert_eq!(counted("SELECT count(*) FROM credential_dummy WHERE failures = 1"), 64);
+        assert_eq!(counted("SELECT count(*) FROM credential_lane"), 0);
+    });
+}

@@ -14,6 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use rusqlite::Connection;
 
 use super::{
     Account, AccountId, Actor, Change, ContactId, Directory, DirectoryError, EndOutcome, InteractionState, KeyCheck,
@@ -63,8 +64,14 @@ struct Threads {
 
 #[derive(Default)]
 struct Running {
-    readers: Vec<JoinHandle<()>>,
-    writer: Option<JoinHandle<()>>,
+    readers: Vec<JoinHandle<Held>>,
+    writer: Option<JoinHandle<Held>>,
+}
+
+/// What a thread gives back when it ends. Nobody else may own the files until the connection is closed.
+struct Held {
+    connection: Connection,
+    _owned: DataDir,
 }
 
 impl fmt::Debug for Store {
@@ -163,9 +170,13 @@ impl Store {
             self.threads.readers.stop(ToReader::Stop);
         }
         self.threads.writer.stop(ToWriter::Stop);
-        for thread in running.readers.into_iter().chain(running.writer) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the directory panicked");
+        // All threads have ended before a connection is closed, and one is closed after the other: the last one to go removes
+        // the write-ahead log, and of two that go at once neither is the last.
+        let ended: Vec<_> = running.readers.into_iter().chain(running.writer).map(JoinHandle::join).collect();
+        for held in ended {
+            match held {
+                Ok(held) => drop(held.connection),
+                Err(_) => tracing::error!("a thread of the directory panicked"),
             }
         }
     }

@@ -12,7 +12,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{OpenError, Queue, transaction::ReadTransaction, unavailable};
+use super::{Held, OpenError, Queue, transaction::ReadTransaction, unavailable};
 use crate::{data_dir::DataDir, directory::DirectoryError};
 
 /// What the readers are sent.
@@ -43,17 +43,15 @@ where
 pub(super) fn start(
     connections: Vec<Connection>,
     data_dir: &DataDir,
-) -> Result<(Queue<ToReader>, Vec<JoinHandle<()>>), OpenError> {
+) -> Result<(Queue<ToReader>, Vec<JoinHandle<Held>>), OpenError> {
     let (sender, receiver) = sync_channel(super::QUEUE_LENGTH);
     let receiver = Arc::new(Mutex::new(receiver));
     let mut threads = Vec::with_capacity(connections.len());
     for connection in connections {
         let (receiver, owned) = (Arc::clone(&receiver), data_dir.clone());
         threads.push(thread::Builder::new().name("directory-reader".into()).spawn(move || {
-            // Nobody else may own the files until the connection is closed.
-            let _owned = owned;
             serve(&connection, &receiver);
-            drop(connection);
+            Held { connection, _owned: owned }
         })?);
     }
     Ok((Queue::new(sender), threads))

@@ -55,6 +55,21 @@ async fn keys(store: &Store) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn a_closed_store_is_one_file() {
+    for _ in 0..50 {
+        let (dir, store) = store();
+        store.ping().await.unwrap();
+        store.close();
+        let log: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with("-wal") || name.ends_with("-shm"))
+            .collect();
+        assert!(log.is_empty(), "{log:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_bad_write_undoes_itself_and_no_other() {
     let (_dir, store) = store();
     let (go, held) = hold(&store);

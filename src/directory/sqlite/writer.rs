@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::{OpenError, Queue, defect, gone, schema::DIRECTORY_TABLES, transaction::WriteTransaction, unavailable};
+use super::{Held, OpenError, Queue, defect, gone, schema::DIRECTORY_TABLES, transaction::WriteTransaction, unavailable};
 use crate::{data_dir::DataDir, directory::DirectoryError};
 
 /// What the writer is sent.
@@ -89,14 +89,12 @@ where
 pub(super) fn start(
     mut connection: Connection,
     data_dir: DataDir,
-) -> Result<(Queue<ToWriter>, JoinHandle<()>), OpenError> {
+) -> Result<(Queue<ToWriter>, JoinHandle<Held>), OpenError> {
     let touched = watch_directory_rows(&mut connection)?;
     let (sender, receiver): (SyncSender<ToWriter>, _) = sync_channel(super::QUEUE_LENGTH);
     let thread = thread::Builder::new().name("directory-writer".into()).spawn(move || {
-        // Nobody else may own the files until the connection is closed.
-        let _owned = data_dir;
         serve(&mut connection, &receiver, &touched);
-        drop(connection);
+        Held { connection, _owned: data_dir }
     })?;
     Ok((Queue::new(sender), thread))
 }

@@ -56,7 +56,7 @@ async fn keys(store: &Store) -> Vec<String> {
 
 #[tokio::test]
 async fn a_closed_store_is_one_file() {
-    for _ in 0..50 {
+    for _ in 0..500 {
         let (dir, store) = store();
         store.ping().await.unwrap();
         store.close();

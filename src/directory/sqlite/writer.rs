@@ -13,7 +13,9 @@ use std::{
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::{Held, OpenError, Queue, defect, gone, schema::DIRECTORY_TABLES, transaction::WriteTransaction, unavailable};
+use super::{
+    Held, OpenError, Queue, defect, gone, schema::DIRECTORY_TABLES, transaction::WriteTransaction, unavailable,
+};
 use crate::{data_dir::DataDir, directory::DirectoryError};
 
 /// What the writer is sent.

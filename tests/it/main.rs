@@ -25,6 +25,7 @@ mod config;
 mod coverage;
 mod crash;
 mod directory;
+mod examples;
 mod house;
 mod interaction;
 mod limits;

@@ -18,7 +18,7 @@ use tonic_reflection::pb::{v1, v1alpha};
 use crate::{
     question::ask,
     sidecar::{Sidecar, patiently},
-    tools::{self, grpcurl, python, repository},
+    tools::{self, grpcurl},
 };
 
 const AUTHORIZE: &str = "countersign.v1.AuthorizationService/Authorize";
@@ -110,38 +110,6 @@ async fn grpcurl_lists_describes_and_asks() {
     let invented = r#"{"evidence": {"recent_call": "yesterday"}}"#;
     let refused = run(&["-H", &token, "-d", invented, &address, AUTHORIZE]).await.unwrap_err();
     assert!(refused.contains("recent_call"), "{refused}");
-}
-
-/// Portal, IVR, desktop and order backend in Python, with code that its own generator makes from our proto files.
-// proves: A5, A22
-#[tokio::test]
-async fn python_clients_play_an_order_in_the_portal_and_one_by_telephone() {
-    let phrase = "violet anchor sleeping harbor tune";
-    // Her passphrase is new, and she orders at once.
-    let sidecar = Sidecar::start_with("[policy]\ncool_off = \"0s\"\n").await;
-    sidecar.set_passphrase(Some(sample::ELENA), phrase).await;
-    let generated = tempfile::tempdir().unwrap();
-    let proto = repository().join("proto");
-    let mut generator = python();
-    generator
-        .args(["-m", "grpc_tools.protoc", "-I"])
-        .arg(&proto)
-        .arg(format!("--python_out={}", generated.path().display()))
-        .arg(format!("--grpc_python_out={}", generated.path().display()))
-        .arg(proto.join("countersign/v1/authorization.proto"));
-    finished(generator).await.unwrap();
-
-    let mut play = python();
-    play.arg(repository().join("tests/python/order.py"))
-        .env("PYTHONPATH", generated.path())
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("SIDECAR", sidecar.address().to_string())
-        .env("PASSPHRASE", phrase)
-        .env("IVR_TOKEN", sidecar.home.token("ivr"))
-        .env("DESKTOP_TOKEN", sidecar.home.token("desktop"))
-        .env("PORTAL_TOKEN", sidecar.home.token("portal"))
-        .env("ORDERS_TOKEN", sidecar.home.token("orders"));
-    assert_eq!(finished(play).await.unwrap().trim(), "as it should be");
 }
 
 /// Runs a command while the sidecar goes on serving on this thread.

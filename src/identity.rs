@@ -47,6 +47,15 @@ impl Method {
             Self::PortalLogin => ProofBand::Fresh,
         }
     }
+
+    /// The bands that a rule may be asked about with a proof by this method, the weakest first.
+    #[must_use]
+    pub fn bands(self) -> &'static [ProofBand] {
+        match self {
+            Self::Passphrase => &[ProofBand::Old, ProofBand::Fresh, ProofBand::ThisCall],
+            Self::PortalLogin => &[ProofBand::Old, ProofBand::Fresh],
+        }
+    }
 }
 
 /// Where and how freshly identity was proved, in the bands that policy knows.

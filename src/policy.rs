@@ -109,6 +109,10 @@ pub struct Question<'a> {
     pub in_cool_off: bool,
     /// Whether the owner's lock on number-moving changes is set (F16).
     pub number_moves_locked: bool,
+    /// Whether both conditions of the business exemption hold (F13).
+    pub business_exemption: bool,
+    /// Whether the customer's approval to marketing use of CPNI is on file (F14).
+    pub marketing_approved: bool,
     /// The resource's attributes, checked against the action's declaration.
     pub attributes: &'a BTreeMap<String, AttributeValue>,
 }

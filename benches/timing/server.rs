@@ -99,6 +99,7 @@ fn people() -> Vec<Change> {
         sites: Vec::new(),
         number_moves_locked: false,
         cpni_exemption: CpniExemption::default(),
+        marketing_approved: None,
     };
     let contact = |id: String| {
         Change::PutContact(Contact {

@@ -192,6 +192,8 @@ impl Authorizer {
             primary_admin: standing.is_primary_admin(),
             in_cool_off: footing.in_cool_off,
             number_moves_locked: standing.account.number_moves_locked,
+            business_exemption: standing.account.cpni_exemption.applies(),
+            marketing_approved: standing.account.marketing_approved.is_some(),
             attributes: &ask.resource.attributes,
         };
         let rule = match self.bundle.decide(&question) {

@@ -91,6 +91,14 @@ pub struct CpniExemption {
     pub contract_addresses_cpni: bool,
 }
 
+impl CpniExemption {
+    /// Whether the account is exempt.
+    #[must_use]
+    pub fn applies(&self) -> bool {
+        self.dedicated_representative && self.contract_addresses_cpni
+    }
+}
+
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -112,6 +120,8 @@ pub struct Account {
     pub number_moves_locked: bool,
     /// The business exemption (F13); off by default.
     pub cpni_exemption: CpniExemption,
+    /// The day on which the customer's approval to marketing use of CPNI was filed (F14); none by default.
+    pub marketing_approved: Option<Date>,
 }
 
 impl Account {

@@ -113,6 +113,7 @@ impl Sample {
             sites: vec![site(SITE_HQ, "Headquarters"), site(SITE_WEST, "West")],
             number_moves_locked: false,
             cpni_exemption: CpniExemption::default(),
+            marketing_approved: None,
         }
     }
 
@@ -127,6 +128,7 @@ impl Sample {
             sites: Vec::new(),
             number_moves_locked: false,
             cpni_exemption: CpniExemption::default(),
+            marketing_approved: None,
         }
     }
 

@@ -223,6 +223,8 @@ impl Words {
             ("primary_admin".to_owned(), RestrictedExpression::new_bool(situation.primary_admin)),
             ("in_cool_off".to_owned(), RestrictedExpression::new_bool(situation.in_cool_off)),
             ("number_moves_locked".to_owned(), RestrictedExpression::new_bool(situation.number_moves_locked)),
+            ("business_exemption".to_owned(), RestrictedExpression::new_bool(situation.business_exemption)),
+            ("marketing_approved".to_owned(), RestrictedExpression::new_bool(situation.marketing_approved)),
         ];
         if let Some(attributes) = attributes {
             let fields = attributes.iter().map(|(name, value)| (name.clone(), expression(value)));

@@ -1,4 +1,4 @@
-//! The whole role × action × channel matrix of a bundle: what a reviewer reads, and a test asks again through the API.
+//! The whole role × action × channel × proof matrix of a bundle: what a reviewer reads, and a test asks through the API.
 
 use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
@@ -9,13 +9,17 @@ use crate::{
     interaction::Channel,
 };
 
-/// What becomes of a caller who holds one role and offers the best evidence.
+/// What becomes of a caller who holds one role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Open to everybody, no proof needed.
     Open,
     /// Permitted.
     Allow,
+    /// Asked for proof.
+    Prove,
+    /// Asked for a fresher or stronger proof, which would be enough.
+    Again,
     /// Refused, and put before the primary administrator.
     Escalate,
     /// Refused.
@@ -31,6 +35,8 @@ impl Outcome {
         match self {
             Self::Open => "open",
             Self::Allow => "allow",
+            Self::Prove => "prove",
+            Self::Again => "again",
             Self::Escalate => "escalate",
             Self::Deny => "deny",
             Self::Nobody => "nobody",
@@ -38,8 +44,54 @@ impl Outcome {
     }
 }
 
-/// One cell of the matrix: a caller with this role alone, not the primary administrator, in no cool-off, on an account
-/// without locks, about the action's example.
+/// What is out of the ordinary about a caller or the account, one thing at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing: not the primary administrator, no cool-off, no lock, no exemption, no approval.
+    Ordinary,
+    /// The caller is the primary administrator.
+    PrimaryAdmin,
+    /// A cool-off is running (A31).
+    CoolOff,
+    /// The owner has locked changes that move numbers (F16).
+    NumberMovesLocked,
+    /// The business exemption applies (F13).
+    BusinessExemption,
+    /// The approval to marketing use of CPNI is on file (F14).
+    MarketingApproved,
+}
+
+impl Condition {
+    /// Every condition but the ordinary one.
+    pub const EXTRAORDINARY: [Self; 5] =
+        [Self::PrimaryAdmin, Self::CoolOff, Self::NumberMovesLocked, Self::BusinessExemption, Self::MarketingApproved];
+
+    /// How the matrix calls it.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Ordinary => "ordinarily",
+            Self::PrimaryAdmin => "as the primary administrator",
+            Self::CoolOff => "in a cool-off",
+            Self::NumberMovesLocked => "while moves of numbers are locked",
+            Self::BusinessExemption => "with the business exemption",
+            Self::MarketingApproved => "with an approval to marketing",
+        }
+    }
+
+    fn applied<'a>(self, question: Question<'a>) -> Question<'a> {
+        match self {
+            Self::Ordinary => question,
+            Self::PrimaryAdmin => Question { primary_admin: true, ..question },
+            Self::CoolOff => Question { in_cool_off: true, ..question },
+            Self::NumberMovesLocked => Question { number_moves_locked: true, ..question },
+            Self::BusinessExemption => Question { business_exemption: true, ..question },
+            Self::MarketingApproved => Question { marketing_approved: true, ..question },
+        }
+    }
+}
+
+/// One cell of the matrix: a caller with this role alone, about the action's example.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The action.
@@ -48,64 +100,119 @@ pub struct Row {
     pub channel: Channel,
     /// The only role.
     pub role: RoleName,
-    /// The best method that is accepted there; `None` where no proof is needed or nobody is allowed.
+    /// The best method that is accepted there; `None` without proof.
     pub method: Option<Method>,
-    /// The best proof by that method.
+    /// How freshly it proved. Where proof changes nothing, only `NONE` has a row.
     pub proof: ProofBand,
     /// What becomes of it.
     pub outcome: Outcome,
-    /// The rule that decided.
+    /// The rules that decided; empty where none was asked.
     pub rule: String,
 }
 
-/// The whole matrix: by action, then channel, then role.
+/// The whole matrix under one condition: by action, then channel, then proof, then role.
 #[must_use]
-pub fn rows(bundle: &Bundle) -> Vec<Row> {
+pub fn rows(bundle: &Bundle, condition: Condition) -> Vec<Row> {
     let mut rows = Vec::new();
     for action in bundle.actions() {
-        for channel in Channel::ALL {
-            rows.extend(bundle.roles().iter().map(|role| row(bundle, action, channel, role)));
+        for (channel, proof) in columns(bundle, action) {
+            rows.extend(bundle.roles().iter().map(|role| row(bundle, action, channel, proof, role, condition)));
         }
     }
     rows
 }
 
-/// The matrix as text: a table per action, a line per role. The same bundle always gives the same text.
+/// The matrix as text: a table per action, a line per role, and below it the lines that a condition changes. The same
+/// bundle always gives the same text.
 #[must_use]
 pub fn render(bundle: &Bundle) -> String {
     let mut out = String::from(
-        "Who may do what, where: a caller with one role, and the best evidence that is accepted there.\n\
+        "Who may do what, where, with which proof: a caller with one role alone.\n\
          open      everybody, without proof\n\
-         allow     with that evidence\n\
+         allow     yes\n\
+         prove     asked for proof\n\
+         again     asked for a fresher or stronger proof, which would be enough\n\
          escalate  refused, and put before the primary administrator\n\
          deny      refused\n\
          nobody    refused without asking for proof\n\
-         The lines above the roles say what is accepted, and whether anybody is still allowed with an old proof, in a\n\
-         cool-off, and while the owner has locked the moving of numbers.\n",
+         Below a table stand the lines that another condition of caller or account changes.\n",
     );
-    let all = rows(bundle);
     for action in bundle.actions() {
-        let mine: Vec<&Row> = all.iter().filter(|row| row.action.name == action.name).collect();
         let _ = writeln!(out, "\n{} ({})", action.name, action.class.code());
-        line(&mut out, "", Channel::ALL.map(|channel| channel.code().to_owned()));
-        line(&mut out, "accepts", Channel::ALL.map(|channel| accepts(bundle, action, channel)));
-        let still = |change: fn(&mut Question<'_>)| Channel::ALL.map(|channel| still(bundle, action, channel, change));
-        line(&mut out, "old proof", still(|question| question.proof = ProofBand::Old));
-        line(&mut out, "in cool-off", still(|question| question.in_cool_off = true));
-        line(&mut out, "moves locked", still(|question| question.number_moves_locked = true));
-        for role in bundle.roles() {
-            let cell = |channel| {
-                let row = mine.iter().find(|row| row.channel == channel && row.role == *role);
-                row.map_or_else(String::new, |row| row.outcome.code().to_owned())
-            };
-            line(&mut out, role.as_str(), Channel::ALL.map(cell));
+        let columns = columns(bundle, action);
+        let mut shown = None;
+        let channels = columns.iter().map(|(channel, _)| {
+            let first = shown.replace(*channel) != Some(*channel);
+            if first { channel.code() } else { "" }
+        });
+        line(&mut out, "", channels);
+        let proofs_matter = columns.len() > Channel::ALL.len();
+        line(&mut out, "proof", columns.iter().map(|(_, proof)| if proofs_matter { proof.code() } else { "any" }));
+        let ordinary = lines(bundle, action, &columns, Condition::Ordinary);
+        for (role, cells) in &ordinary {
+            line(&mut out, role, cells.iter().map(|cell| cell.code()));
+        }
+        for condition in Condition::EXTRAORDINARY {
+            let now = lines(bundle, action, &columns, condition);
+            let changed: Vec<_> =
+                now.iter().zip(&ordinary).filter(|(now, before)| differ(condition, &now.1, &before.1)).collect();
+            if !changed.is_empty() {
+                let _ = writeln!(out, "  {}", condition.words());
+            }
+            for ((role, cells), _) in changed {
+                line(&mut out, &format!("  {role}"), cells.iter().map(|cell| cell.code()));
+            }
         }
     }
     out
 }
 
-fn row(bundle: &Bundle, action: &Arc<Action>, channel: Channel, role: &RoleName) -> Row {
-    let row = |method, proof, outcome, rule| Row {
+/// A role and what becomes of its bearer, column by column.
+type Line = (String, Vec<Outcome>);
+
+fn lines(bundle: &Bundle, action: &Arc<Action>, columns: &[Column], condition: Condition) -> Vec<Line> {
+    let cells = |role| {
+        columns.iter().map(|(channel, proof)| row(bundle, action, *channel, *proof, role, condition).outcome).collect()
+    };
+    bundle.roles().iter().map(|role| (role.to_string(), cells(role))).collect()
+}
+
+/// That nothing is put before the primary administrator when he asks himself goes without saying.
+fn differ(condition: Condition, now: &[Outcome], before: &[Outcome]) -> bool {
+    now.iter().zip(before).any(|(now, before)| {
+        let asks_himself =
+            condition == Condition::PrimaryAdmin && *before == Outcome::Escalate && *now == Outcome::Deny;
+        now != before && !asks_himself
+    })
+}
+
+type Column = (Channel, ProofBand);
+
+/// Where an action is open, or nobody may do it, proof changes nothing and there is one column.
+fn columns(bundle: &Bundle, action: &Arc<Action>) -> Vec<Column> {
+    let mut columns = Vec::new();
+    for channel in Channel::ALL {
+        columns.push((channel, ProofBand::None));
+        if let (None, Some(method)) = (bundle.open_permit(action, channel), best_method(bundle, action, channel)) {
+            columns.extend(method.bands().iter().map(|proof| (channel, *proof)));
+        }
+    }
+    columns
+}
+
+fn best_method(bundle: &Bundle, action: &Arc<Action>, channel: Channel) -> Option<Method> {
+    bundle.accepted_methods(action, channel).first().copied()
+}
+
+fn row(
+    bundle: &Bundle,
+    action: &Arc<Action>,
+    channel: Channel,
+    proof: ProofBand,
+    role: &RoleName,
+    condition: Condition,
+) -> Row {
+    let row = |method, outcome, rule| Row {
         action: Arc::clone(action),
         channel,
         role: role.clone(),
@@ -115,87 +222,54 @@ fn row(bundle: &Bundle, action: &Arc<Action>, channel: Channel, role: &RoleName)
         rule,
     };
     if let Some(open) = bundle.open_permit(action, channel) {
-        return row(None, ProofBand::None, Outcome::Open, open.rule().to_owned());
+        return row(None, Outcome::Open, open.rule().to_owned());
     }
-    let Some(method) = bundle.accepted_methods(action, channel).first().copied() else {
-        return row(None, ProofBand::None, Outcome::Nobody, String::new());
+    let Some(method) = best_method(bundle, action, channel) else {
+        return row(None, Outcome::Nobody, String::new());
     };
-    let roles = BTreeSet::from([role.clone()]);
-    let question = best_question(action, channel, method, &roles);
-    match bundle.decide(&question) {
-        Ruling::Permitted(permit) => row(Some(method), question.proof, Outcome::Allow, permit.rule().to_owned()),
-        Ruling::Refused { rule } => {
-            let escalates = action.escalates_on.contains(&channel) && a_primary_admin_may(bundle, &question);
-            let outcome = if escalates { Outcome::Escalate } else { Outcome::Deny };
-            row(Some(method), question.proof, outcome, rule)
-        }
+    if proof == ProofBand::None {
+        return row(None, Outcome::Prove, String::new());
     }
-}
-
-fn best_question<'a>(
-    action: &'a Arc<Action>,
-    channel: Channel,
-    method: Method,
-    roles: &'a BTreeSet<RoleName>,
-) -> Question<'a> {
-    Question {
+    let roles = BTreeSet::from([role.clone()]);
+    let question = condition.applied(Question {
         action,
         channel,
-        roles,
+        roles: &roles,
         method: Some(method),
-        proof: method.best_band(),
+        proof,
         primary_admin: false,
         in_cool_off: false,
         number_moves_locked: false,
+        business_exemption: false,
+        marketing_approved: false,
         attributes: &action.example,
-    }
-}
-
-fn a_primary_admin_may(bundle: &Bundle, question: &Question<'_>) -> bool {
-    bundle.roles().iter().any(|role| {
-        let roles = BTreeSet::from([role.clone()]);
-        let asked = Question { roles: &roles, primary_admin: true, ..question.clone() };
-        matches!(bundle.decide(&asked), Ruling::Permitted(_))
-    })
-}
-
-fn accepts(bundle: &Bundle, action: &Arc<Action>, channel: Channel) -> String {
-    if bundle.open_permit(action, channel).is_some() {
-        return "no proof needed".to_owned();
-    }
-    let methods = bundle.accepted_methods(action, channel);
-    if methods.is_empty() {
-        return "nothing".to_owned();
-    }
-    let named: Vec<String> =
-        methods.iter().map(|method| format!("{} {}", method.code(), method.best_band().code())).collect();
-    named.join(", ")
-}
-
-/// Whether anybody is allowed when the question differs in one thing from the best.
-fn still(bundle: &Bundle, action: &Arc<Action>, channel: Channel, change: fn(&mut Question<'_>)) -> String {
-    if bundle.open_permit(action, channel).is_some() {
-        return "-".to_owned();
-    }
-    let methods = bundle.accepted_methods(action, channel);
-    if methods.is_empty() {
-        return "-".to_owned();
-    }
-    let allowed = methods.iter().any(|method| {
-        bundle.roles().iter().any(|role| {
-            let roles = BTreeSet::from([role.clone()]);
-            let mut question = best_question(action, channel, *method, &roles);
-            change(&mut question);
-            matches!(bundle.decide(&question), Ruling::Permitted(_))
-        })
     });
-    if allowed { "yes" } else { "no" }.to_owned()
+    match bundle.decide(&question) {
+        Ruling::Permitted(permit) => row(Some(method), Outcome::Allow, permit.rule().to_owned()),
+        Ruling::Refused { rule } => row(Some(method), refused(bundle, &question), rule),
+    }
 }
 
-fn line(out: &mut String, head: &str, cells: [String; 3]) {
-    let mut text = format!("  {head:<24}");
+/// What becomes of a verified caller who is not permitted.
+fn refused(bundle: &Bundle, question: &Question<'_>) -> Outcome {
+    let methods = bundle.accepted_methods(question.action, question.channel);
+    let better = |method: &Method| Question { method: Some(*method), proof: method.best_band(), ..question.clone() };
+    let permitted = |question: &Question<'_>| matches!(bundle.decide(question), Ruling::Permitted(_));
+    if methods.iter().any(|method| permitted(&better(method))) {
+        return Outcome::Again;
+    }
+    let escalates = question.action.escalates_on.contains(&question.channel) && !question.primary_admin;
+    let a_primary_admin_may = |role: &RoleName| {
+        let roles = BTreeSet::from([role.clone()]);
+        methods.iter().any(|method| permitted(&Question { roles: &roles, primary_admin: true, ..better(method) }))
+    };
+    if escalates && bundle.roles().iter().any(a_primary_admin_may) { Outcome::Escalate } else { Outcome::Deny }
+}
+
+fn line<'a>(out: &mut String, head: &str, cells: impl Iterator<Item = &'a str>) {
+    let mut text = format!("  {head:<26}");
     for cell in cells {
-        let _ = write!(text, " {cell:<22}");
+        let _ = write!(text, " {cell:<9}");
     }
     let _ = writeln!(out, "{}", text.trim_end());
 }

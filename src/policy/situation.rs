@@ -45,6 +45,8 @@ pub(super) struct Situation {
     pub(super) primary_admin: bool,
     pub(super) in_cool_off: bool,
     pub(super) number_moves_locked: bool,
+    pub(super) business_exemption: bool,
+    pub(super) marketing_approved: bool,
 }
 
 impl Situation {
@@ -58,6 +60,8 @@ impl Situation {
             primary_admin: question.primary_admin,
             in_cool_off: question.in_cool_off,
             number_moves_locked: question.number_moves_locked,
+            business_exemption: question.business_exemption,
+            marketing_approved: question.marketing_approved,
         }
     }
 
@@ -71,6 +75,8 @@ impl Situation {
             primary_admin: false,
             in_cool_off: false,
             number_moves_locked: false,
+            business_exemption: false,
+            marketing_approved: false,
         }
     }
 

@@ -51,6 +51,14 @@ impl Files {
         Ok(files)
     }
 
+    /// Puts other words in a file, which must have the first ones.
+    #[cfg(test)]
+    pub(super) fn replace(&mut self, name: &str, old: &str, new: &str) {
+        let text = self.texts.get_mut(name).expect("a test names a file that is there");
+        assert!(text.contains(old), "{name} does not say {old}");
+        *text = text.replace(old, new);
+    }
+
     /// Adds text to a file, or makes it.
     #[cfg(test)]
     pub(super) fn append(&mut self, name: &str, text: &str) {

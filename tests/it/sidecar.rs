@@ -169,6 +169,10 @@ impl Sidecar {
         assert!(self.running.passphrases().clear(&acme(contact), Actor::Operator("it".to_owned())).await.unwrap());
     }
 
+    pub fn directory(&self) -> &impl Directory {
+        self.running.directory()
+    }
+
     /// What the hashing threads have done.
     pub fn hashes(&self) -> Counts {
         self.running.hash_counts()

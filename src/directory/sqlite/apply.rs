@@ -97,13 +97,14 @@ fn put_account(rows: &DirectoryRows<'_>, account: &Account) -> Result<(), Direct
     let id = account.id.as_str();
     rows.execute(
         "INSERT INTO account (id, name, name_folded, created, primary_admin, number_moves_locked,
-                              dedicated_representative, contract_addresses_cpni)
-         VALUES (?1, ?2, ?3, ?4, NULL, ?5, ?6, ?7)
+                              dedicated_representative, contract_addresses_cpni, marketing_approved)
+         VALUES (?1, ?2, ?3, ?4, NULL, ?5, ?6, ?7, ?8)
          ON CONFLICT (id) DO UPDATE SET
              name = excluded.name, name_folded = excluded.name_folded,
              number_moves_locked = excluded.number_moves_locked,
              dedicated_representative = excluded.dedicated_representative,
-             contract_addresses_cpni = excluded.contract_addresses_cpni",
+             contract_addresses_cpni = excluded.contract_addresses_cpni,
+             marketing_approved = excluded.marketing_approved",
         (
             id,
             &account.name,
@@ -112,6 +113,7 @@ fn put_account(rows: &DirectoryRows<'_>, account: &Account) -> Result<(), Direct
             account.number_moves_locked,
             account.cpni_exemption.dedicated_representative,
             account.cpni_exemption.contract_addresses_cpni,
+            account.marketing_approved.map(|day| day.to_string()),
         ),
     )?;
     rows.execute("DELETE FROM number_of_record WHERE account = ?1", [id])?;

@@ -49,7 +49,7 @@ pub(super) fn find_account(
 ) -> Result<Option<Account>, DirectoryError> {
     let found = snapshot.find_row(
         "SELECT id, name, created, primary_admin, number_moves_locked, dedicated_representative,
-                contract_addresses_cpni
+                contract_addresses_cpni, marketing_approved
          FROM account WHERE id = ?1",
         [account.as_str()],
         |row| {
@@ -66,6 +66,7 @@ pub(super) fn find_account(
                     dedicated_representative: row.get(5)?,
                     contract_addresses_cpni: row.get(6)?,
                 },
+                marketing_approved: row.get::<_, Option<String>>(7)?.map(|_| date(row, 7)).transpose()?,
             })
         },
     )?;

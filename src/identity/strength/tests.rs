@@ -32,6 +32,7 @@ fn ada() -> Profile {
         sites: Vec::new(),
         number_moves_locked: false,
         cpni_exemption: CpniExemption::default(),
+        marketing_approved: None,
     };
     let contact = Contact {
         id: ContactId::new("c-ada"),

@@ -115,6 +115,7 @@ pub(super) async fn replacing_keeps_what_has_its_own_change(directory: Sampled) 
     acme.addresses_of_record.clear();
     acme.number_moves_locked = true;
     acme.cpni_exemption.dedicated_representative = true;
+    acme.marketing_approved = Some(jiff::civil::date(2026, 3, 31));
     apply(&*directory, Change::PutAccount(acme.clone())).await.unwrap();
     acme.primary_admin = before.account.primary_admin;
     acme.created = before.account.created;

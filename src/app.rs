@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
-    sync::broadcast,
+    sync::{Notify, broadcast},
     task::JoinSet,
     time::{self, MissedTickBehavior},
 };
@@ -30,10 +30,12 @@ use crate::{
         hasher::{self, Counts, Hasher, PoolSize},
         keys::{self, KeyError, KeyRing, Purpose, StoredCheck},
     },
-    manage::passphrase::Passphrases,
-    policy::{Bundle, BundleError},
+    manage::{passphrase::Passphrases, reload::Reload},
+    policy::{Bundle, BundleError, Current},
     throttle::{DigestKey, Rules},
 };
+
+mod reload;
 
 /// The folder of the audit trail within the data directory.
 pub const AUDIT_FOLDER: &str = "audit";
@@ -88,7 +90,9 @@ pub struct Running {
     admin: Serving,
     admin_socket: PathBuf,
     foundation: Foundation,
-    policy_revision: String,
+    policy: Arc<Current>,
+    /// Wakes whoever looks at the bundle's folder; `None` with the bundle in the binary.
+    reload: Option<Arc<Notify>>,
     tcp: Option<SocketAddr>,
     /// Ends with the sidecar, however that ends.
     chores: JoinSet<()>,
@@ -108,10 +112,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// [`StartError`].
 pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     // What can be wrong without touching anything comes first.
-    let bundle = Arc::new(match &config.policy.bundle {
+    let policy = Arc::new(Current::new(match &config.policy.bundle {
         Some(folder) => Bundle::load(folder)?,
         None => Bundle::embedded()?,
-    });
+    }));
 
     // A busy address is found before any file is touched.
     let listeners = Listeners {
@@ -140,7 +144,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     // The use cases, and the services in front of them.
     let authorizer = Arc::new(Authorizer {
         directory: Arc::new(store.clone()),
-        bundle: Arc::clone(&bundle),
+        policy: Arc::clone(&policy),
         trail: Arc::clone(trail),
         clock: Arc::clone(&clock),
         passphrases: PassphraseParts {
@@ -159,8 +163,8 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
             pending: PendingLimits::default(),
         },
     });
-    let policy_revision = bundle.revision().to_owned();
-    trail.record(lifecycle("started", &policy_revision)).await?;
+    let revision = policy.snapshot().revision().to_owned();
+    trail.record(Record::Lifecycle(LifecycleRecord::new("started", &revision))).await?;
     let audit_folder = config.data.directory.join(AUDIT_FOLDER);
     let parts = admin::Parts { audit_folder, trail: Arc::clone(trail), passphrases: foundation.passphrases() };
     let admin = admin::serve(parts, admin_listener);
@@ -174,8 +178,14 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         deadline: config.limits.deadline,
     };
     let serving = server::serve(parts, listeners).await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), policy = policy_revision, ?tcp, unix = ?config.listen.unix, "serving");
-    Ok(Running { serving, admin, admin_socket, foundation, policy_revision, tcp, chores })
+    let reload = config.policy.bundle.map(|folder| {
+        let asked = Arc::new(Notify::new());
+        let reload = Reload::new(folder, Arc::clone(&policy), Arc::clone(trail));
+        chores.spawn(reload::keep_current(reload, config.policy.poll, Arc::clone(&asked), serving.policy_health()));
+        asked
+    });
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), policy = revision, ?tcp, unix = ?config.listen.unix, "serving");
+    Ok(Running { serving, admin, admin_socket, foundation, policy, reload, tcp, chores })
 }
 
 /// What every use case stands on, with or without a socket: the stores, the keys and the threads that hash.
@@ -291,6 +301,16 @@ impl Running {
         self.foundation.store.apply(changes, Actor::Sidecar, self.foundation.clock.now()).await
     }
 
+    /// Looks at the bundle's folder soon, and says in the log what came of it.
+    pub fn reload_policy(&self) {
+        match &self.reload {
+            Some(reload) => reload.notify_one(),
+            None => tracing::warn!(
+                "nothing to reload: the bundle is the one in the binary, because policy.bundle is not set"
+            ),
+        }
+    }
+
     /// The use cases of the passphrase commands.
     #[must_use]
     pub fn passphrases(&self) -> Passphrases {
@@ -314,7 +334,8 @@ impl Running {
         self.chores.shutdown().await;
         self.serving.stop(GRACE).await;
         self.admin.stop(Duration::from_secs(1)).await;
-        if let Err(error) = self.foundation.trail.record(lifecycle("stopped", &self.policy_revision)).await {
+        let stopped = LifecycleRecord::new("stopped", self.policy.snapshot().revision());
+        if let Err(error) = self.foundation.trail.record(Record::Lifecycle(stopped)).await {
             tracing::error!(%error, "the stop cannot be recorded");
         }
         if let Err(error) = std::fs::remove_file(&self.admin_socket) {
@@ -335,12 +356,4 @@ async fn forget_expired(budgets: SqliteBudgets, clock: Arc<dyn Clock>) {
             tracing::warn!(%error, "expired attempt windows were not deleted; tried again later");
         }
     }
-}
-
-fn lifecycle(event: &str, policy_revision: &str) -> Record {
-    Record::Lifecycle(LifecycleRecord {
-        event: event.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        policy_revision: policy_revision.to_owned(),
-    })
 }

@@ -15,7 +15,7 @@ use crate::{
     escalation::PendingLimits,
     identity::{Verified, hasher::HashLost, keys::KeyRing, passphrase::Passphrase},
     interaction::{Interaction, InteractionKey},
-    policy::{AttributeValue, Bundle, Guidance, Remedy},
+    policy::{AttributeValue, Current, Guidance, Remedy},
     throttle::{ThrottleError, release::release_at},
 };
 
@@ -267,8 +267,8 @@ pub enum Undecided {
 pub struct Authorizer {
     /// Who may do what.
     pub directory: Arc<dyn Directory>,
-    /// By which rules.
-    pub bundle: Arc<Bundle>,
+    /// By which rules: each call takes one snapshot.
+    pub policy: Arc<Current>,
     /// What happened.
     pub trail: Arc<Trail>,
     /// What time it is.
@@ -290,7 +290,7 @@ impl Authorizer {
         let this = Arc::clone(self);
         detached(async move {
             let release = this.release(&call);
-            let reply = this.decide_one(call, ask, escalate).await;
+            let reply = this.begin(&call, escalate).decide_one(ask).await;
             release.reached(&reply).await;
             reply
         })
@@ -305,7 +305,7 @@ impl Authorizer {
         let this = Arc::clone(self);
         detached(async move {
             let release = this.release(&call);
-            let reply = this.decide_batch(call, asks).await;
+            let reply = this.begin(&call, Escalate::DoNotOpen).decide_batch(asks).await;
             release.reached(&reply).await;
             reply
         })

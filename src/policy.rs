@@ -21,6 +21,7 @@ mod bundle;
 pub mod catalogue;
 mod cedar;
 mod checks;
+mod current;
 mod error;
 mod guidance;
 pub mod matrix;
@@ -30,7 +31,9 @@ mod source;
 
 pub use bundle::Bundle;
 pub use catalogue::{Action, AttributeKind, Guidance, GuidanceFor, Obligation, Remedy};
+pub use current::Current;
 pub use error::{BundleError, ResourceError};
+pub use source::Files;
 
 /// What an action touches (F1). An unknown class does not load; it would count as the strictest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -24,7 +24,7 @@ pub enum Record {
     InteractionEnded(InteractionEndedRecord),
     /// An operator or client changed something.
     Change(ChangeRecord),
-    /// The sidecar started or stopped.
+    /// The sidecar started or stopped, or its policy changed.
     Lifecycle(LifecycleRecord),
 }
 
@@ -257,13 +257,33 @@ pub struct ChangeRecord {
     pub directory_revision: Revision,
 }
 
-/// The sidecar started or stopped.
+/// The sidecar started or stopped, or its policy changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LifecycleRecord {
-    /// `started` or `stopped`.
+    /// `started`, `stopped`, `policy_reloaded` or `policy_refused`.
     pub event: String,
     /// The binary's version.
     pub version: String,
-    /// Revision of the policy bundle.
+    /// Revision of the policy bundle that is in force after it.
     pub policy_revision: String,
+    /// The revision that a reload replaced.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub previous_policy_revision: Option<String>,
+    /// Why a bundle was refused.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+}
+
+impl LifecycleRecord {
+    /// An event of this binary under a bundle.
+    #[must_use]
+    pub fn new(event: &str, policy_revision: &str) -> Self {
+        Self {
+            event: event.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            policy_revision: policy_revision.to_owned(),
+            previous_policy_revision: None,
+            error: None,
+        }
+    }
 }

@@ -19,7 +19,7 @@ use crate::{
     directory::{Selection, Standing, role::effective_roles},
     escalation::{ESCALATION_LIFE, NewEscalation},
     identity::{Method, Verified},
-    policy::{Action, Question, Ruling},
+    policy::{Action, Bundle, Question, Ruling},
 };
 
 /// An answer, and what only the audit is told about it.
@@ -28,82 +28,107 @@ struct Decided {
     item: Item,
 }
 
-/// Everything that the call's actions have in common once step 4 is done.
-struct Footing<'a> {
+/// One call, from its first step to its last. It holds the only snapshot of the bundle: whatever is put in force meanwhile,
+/// a call is decided, answered and recorded by one bundle.
+pub(super) struct Deciding<'a> {
+    rooms: &'a Authorizer,
+    bundle: Arc<Bundle>,
     call: &'a Call,
-    proved: &'a Proved,
-    now: Timestamp,
     escalate: Escalate,
+    now: Timestamp,
+}
+
+/// Everything that the call's actions have in common once step 4 is done.
+struct Footing {
+    proved: Proved,
     in_cool_off: bool,
 }
 
+/// What steps 1 to 5 come to.
+struct Done {
+    decided: Vec<Decided>,
+    proved: Proved,
+    person: Person,
+}
+
 impl Authorizer {
-    pub(super) async fn decide_one(&self, call: Call, ask: Ask, escalate: Escalate) -> Result<Reply, Undecided> {
-        let (decided, proved, entry) = self.decide(&call, std::slice::from_ref(&ask), escalate).await?;
-        let Some((answer, item)) = decided.into_iter().next().map(|decided| (decided.answer, decided.item)) else {
+    /// Takes the call's snapshot.
+    pub(super) fn begin<'a>(&'a self, call: &'a Call, escalate: Escalate) -> Deciding<'a> {
+        Deciding { rooms: self, bundle: self.policy.snapshot(), call, escalate, now: self.clock.now() }
+    }
+
+    /// The time since a call arrived, in microseconds.
+    pub(super) fn took_us(&self, arrived: Duration) -> u64 {
+        let took = self.clock.uptime().saturating_sub(arrived);
+        u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Deciding<'_> {
+    pub(super) async fn decide_one(self, ask: Ask) -> Result<Reply, Undecided> {
+        let Done { decided, proved, person } = self.decide(std::slice::from_ref(&ask)).await?;
+        let Some(Decided { answer, item }) = decided.into_iter().next() else {
             return Err(Undecided::Defect("one question, no answer".to_owned()));
         };
         let record = Record::Decision(Box::new(DecisionRecord {
-            call: CallEntry::new(&call.client.name, Rpc::Authorize.name(), &call.request_id, &call.interaction),
-            person: entry,
+            call: self.entry(Rpc::Authorize),
+            person,
             item,
             policy_revision: self.bundle.revision().to_owned(),
             directory_revision: proved.revision(),
-            took_us: self.took_us(call.arrived),
+            took_us: self.rooms.took_us(self.call.arrived),
         }));
-        self.recorded(&call, record, vec![answer], proved).await
+        self.recorded(record, vec![answer], proved).await
     }
 
-    pub(super) async fn decide_batch(&self, call: Call, asks: Vec<Ask>) -> Result<Reply, Undecided> {
-        let (decided, proved, entry) = self.decide(&call, &asks, Escalate::DoNotOpen).await?;
+    pub(super) async fn decide_batch(self, asks: Vec<Ask>) -> Result<Reply, Undecided> {
+        let Done { decided, proved, person } = self.decide(&asks).await?;
         let (answers, items) = decided.into_iter().map(|decided| (decided.answer, decided.item)).unzip();
         let record = Record::Batch(Box::new(BatchRecord {
-            call: CallEntry::new(&call.client.name, Rpc::BatchAuthorize.name(), &call.request_id, &call.interaction),
-            person: entry,
+            call: self.entry(Rpc::BatchAuthorize),
+            person,
             items,
             policy_revision: self.bundle.revision().to_owned(),
             directory_revision: proved.revision(),
-            took_us: self.took_us(call.arrived),
+            took_us: self.rooms.took_us(self.call.arrived),
         }));
-        self.recorded(&call, record, answers, proved).await
+        self.recorded(record, answers, proved).await
+    }
+
+    fn entry(&self, rpc: Rpc) -> CallEntry {
+        let Call { client, interaction, request_id, .. } = self.call;
+        CallEntry::new(&client.name, rpc.name(), request_id, interaction)
     }
 
     /// Steps 1 to 5 for every action of a call.
-    async fn decide(
-        &self,
-        call: &Call,
-        asks: &[Ask],
-        escalate: Escalate,
-    ) -> Result<(Vec<Decided>, Proved, Person), Undecided> {
-        let now = self.clock.now();
-
+    async fn decide(&self, asks: &[Ask]) -> Result<Done, Undecided> {
         // 1. admit: the edge has checked the client's grants; what is asked for must be known.
         let actions =
             asks.iter().enumerate().map(|(at, ask)| self.admit(at, ask, asks.len())).collect::<Result<Vec<_>, _>>()?;
 
         // 2. select: whom the words select; nobody is no error.
-        let selection = self.directory.find_subject(&call.subject).await?;
+        let selection = self.rooms.directory.find_subject(&self.call.subject).await?;
 
         // 3. is proof needed? Not for what is open, and not for what nobody could do here.
-        let accepted = self.accepted_by_any(&actions, call);
+        let accepted = self.accepted_by_any(&actions);
 
         // 4. prove, once for all actions.
         let proved = if accepted.is_empty() {
             Proved::No(Unproved::NotNeeded)
         } else {
-            self.prove(call, &selection, &accepted, now).await?
+            self.rooms.prove(self.call, &selection, &accepted, self.now).await?
         };
-        self.fresh_enough(call, &proved)?;
+        self.fresh_enough(&proved)?;
 
         // 5. permit, each action on its own (A23).
-        let in_cool_off = self.in_cool_off(&proved, now).await?;
-        let footing = Footing { call, proved: &proved, now, escalate, in_cool_off };
+        let footing = Footing { in_cool_off: self.in_cool_off(&proved).await?, proved };
         let mut decided = Vec::with_capacity(asks.len());
         for (action, ask) in actions.iter().zip(asks) {
             decided.push(self.permit(&footing, action, ask).await?);
         }
-        let person = person(call, selection, &proved);
-        Ok((decided, proved, person))
+        let Footing { proved, .. } = footing;
+        let person = person(self.call, selection, &proved);
+        Ok(Done { decided, proved, person })
     }
 
     /// Finds the action and checks the resource against its declaration.
@@ -119,8 +144,8 @@ impl Authorizer {
     }
 
     /// The methods that any of the actions that need proof would accept.
-    fn accepted_by_any(&self, actions: &[Arc<Action>], call: &Call) -> Vec<Method> {
-        let channel = call.interaction.channel;
+    fn accepted_by_any(&self, actions: &[Arc<Action>]) -> Vec<Method> {
+        let channel = self.call.interaction.channel;
         let mut accepted = Vec::new();
         for action in actions.iter().filter(|action| self.bundle.open_permit(action, channel).is_none()) {
             for method in self.bundle.accepted_methods(action, channel) {
@@ -132,14 +157,14 @@ impl Authorizer {
         accepted
     }
 
-    async fn in_cool_off(&self, proved: &Proved, now: Timestamp) -> Result<bool, Undecided> {
+    async fn in_cool_off(&self, proved: &Proved) -> Result<bool, Undecided> {
         let Proved::Yes { verified, .. } = proved else { return Ok(false) };
-        let set = self.passphrases.credentials.last_set(verified.contact()).await?;
-        Ok(cool_off::is_running(verified.standing(), set, self.terms.cool_off, now))
+        let set = self.rooms.passphrases.credentials.last_set(verified.contact()).await?;
+        Ok(cool_off::is_running(verified.standing(), set, self.rooms.terms.cool_off, self.now))
     }
 
-    fn fresh_enough(&self, call: &Call, proved: &Proved) -> Result<(), Undecided> {
-        match (call.freshness, proved) {
+    fn fresh_enough(&self, proved: &Proved) -> Result<(), Undecided> {
+        match (self.call.freshness, proved) {
             (Freshness::AtLeast(asked), Proved::Yes { verified, .. }) if verified.standing().revision < asked => {
                 Err(Undecided::DirectoryBehind)
             }
@@ -148,21 +173,21 @@ impl Authorizer {
     }
 
     /// Step 5 for one action: open to everybody; or asked for proof; or tenant and scope, then policy.
-    async fn permit(&self, footing: &Footing<'_>, action: &Arc<Action>, ask: &Ask) -> Result<Decided, Undecided> {
-        let channel = footing.call.interaction.channel;
+    async fn permit(&self, footing: &Footing, action: &Arc<Action>, ask: &Ask) -> Result<Decided, Undecided> {
+        let channel = self.call.interaction.channel;
         if let Some(permit) = self.bundle.open_permit(action, channel) {
-            let allow = Allow::open(permit, self.act_before(footing.now));
-            return self.decided(footing, action, ask, Decision::Allow(allow), Cause::OpenToEverybody, "");
+            let allow = Allow::open(permit, self.act_before());
+            return self.decided(action, ask, Decision::Allow(allow), Cause::OpenToEverybody, "");
         }
         let accepted = self.bundle.accepted_methods(action, channel);
         if accepted.is_empty() {
             let decision = Decision::Deny { reason: Reason::NotOnThisChannel, retry_after: None };
-            return self.decided(footing, action, ask, decision, Cause::NobodyCould, "");
+            return self.decided(action, ask, decision, Cause::NobodyCould, "");
         }
-        match footing.proved {
+        match &footing.proved {
             Proved::No(unproved) => {
                 let (decision, cause) = unproved_answer(*unproved, accepted);
-                self.decided(footing, action, ask, decision, cause, "")
+                self.decided(action, ask, decision, cause, "")
             }
             Proved::Yes { verified, .. } => self.permit_verified(footing, action, ask, verified).await,
         }
@@ -170,7 +195,7 @@ impl Authorizer {
 
     async fn permit_verified(
         &self,
-        footing: &Footing<'_>,
+        footing: &Footing,
         action: &Arc<Action>,
         ask: &Ask,
         verified: &Verified,
@@ -179,16 +204,16 @@ impl Authorizer {
         let site = ask.resource.site.as_ref();
         if site.is_some_and(|site| !standing.account.has_site(site)) {
             let decision = Decision::Deny { reason: Reason::NotPermitted, retry_after: None };
-            return self.decided(footing, action, ask, decision, Cause::UnknownSite, "");
+            return self.decided(action, ask, decision, Cause::UnknownSite, "");
         }
-        let channel = footing.call.interaction.channel;
+        let channel = self.call.interaction.channel;
         let roles = effective_roles(&standing.account, &standing.assignments, site);
         let question = Question {
             action,
             channel,
             roles: &roles,
             method: Some(verified.method()),
-            proof: verified.band(footing.now, self.terms.fresh_within),
+            proof: verified.band(self.now, self.rooms.terms.fresh_within),
             primary_admin: standing.is_primary_admin(),
             in_cool_off: footing.in_cool_off,
             number_moves_locked: standing.account.number_moves_locked,
@@ -199,17 +224,17 @@ impl Authorizer {
         let rule = match self.bundle.decide(&question) {
             Ruling::Permitted(permit) => {
                 let rule = permit.rule().to_owned();
-                let allow = Allow::protected(verified, permit, self.act_before(footing.now));
-                return self.decided(footing, action, ask, Decision::Allow(allow), Cause::PermittedByRule, &rule);
+                let allow = Allow::protected(verified, permit, self.act_before());
+                return self.decided(action, ask, Decision::Allow(allow), Cause::PermittedByRule, &rule);
             }
             Ruling::Refused { rule } => rule,
         };
         if let Some(accepted) = self.better_proof_would_do(&question) {
             let decision = Decision::Challenge { reason: Reason::FreshEvidenceRequired, accepted, attempts_left: None };
-            return self.decided(footing, action, ask, decision, Cause::ProofTooWeak, &rule);
+            return self.decided(action, ask, decision, Cause::ProofTooWeak, &rule);
         }
-        let (decision, cause) = self.escalated_or_denied(footing, action, ask, standing, &question).await?;
-        self.decided(footing, action, ask, decision, cause, &rule)
+        let (decision, cause) = self.escalated_or_denied(action, ask, standing, &question).await?;
+        self.decided(action, ask, decision, cause, &rule)
     }
 
     /// The methods with which a fresh proof would be enough for the same roles; `None` if none would.
@@ -230,14 +255,13 @@ impl Authorizer {
     /// Asks the same question with the primary administrator's roles, where the channel escalates (S8).
     async fn escalated_or_denied(
         &self,
-        footing: &Footing<'_>,
         action: &Arc<Action>,
         ask: &Ask,
         standing: &Standing,
         question: &Question<'_>,
     ) -> Result<(Decision, Cause), Undecided> {
         let denied = (Decision::Deny { reason: Reason::NotPermitted, retry_after: None }, Cause::RefusedByRule);
-        if !action.escalates_on.contains(&footing.call.interaction.channel) || standing.is_primary_admin() {
+        if !action.escalates_on.contains(&self.call.interaction.channel) || standing.is_primary_admin() {
             return Ok(denied);
         }
         let Some(primary) = self.find_primary_admin(standing).await? else { return Ok(denied) };
@@ -246,13 +270,13 @@ impl Authorizer {
         let as_primary = Question { roles: &roles, primary_admin: true, proof: method.best_band(), ..question.clone() };
         match self.bundle.decide(&as_primary) {
             Ruling::Refused { .. } => Ok(denied),
-            Ruling::Permitted(_) => self.escalated(footing, action, ask, standing, &primary).await,
+            Ruling::Permitted(_) => self.escalated(action, ask, standing, &primary).await,
         }
     }
 
     async fn find_primary_admin(&self, standing: &Standing) -> Result<Option<Standing>, Undecided> {
         let Some(primary) = &standing.account.primary_admin else { return Ok(None) };
-        let found = self.directory.find_standing(primary).await?;
+        let found = self.rooms.directory.find_standing(primary).await?;
         Ok(found.filter(|found| {
             found.contact.status == crate::directory::ContactStatus::Active && found.account.id == standing.account.id
         }))
@@ -260,13 +284,12 @@ impl Authorizer {
 
     async fn escalated(
         &self,
-        footing: &Footing<'_>,
         action: &Arc<Action>,
         ask: &Ask,
         standing: &Standing,
         primary: &Standing,
     ) -> Result<(Decision, Cause), Undecided> {
-        if footing.escalate == Escalate::DoNotOpen {
+        if self.escalate == Escalate::DoNotOpen {
             return Ok((Decision::Escalate(None), Cause::PutBeforePrimaryAdmin));
         }
         let new = NewEscalation {
@@ -276,12 +299,12 @@ impl Authorizer {
             primary_admin: primary.contact.id.clone(),
             action: action.name.clone(),
             resource: ask.resource.canonical(),
-            client: footing.call.client.name.clone(),
-            request_id: footing.call.request_id.clone(),
-            opened: footing.now,
-            expires: footing.now + ESCALATION_LIFE,
+            client: self.call.client.name.clone(),
+            request_id: self.call.request_id.clone(),
+            opened: self.now,
+            expires: self.now + ESCALATION_LIFE,
         };
-        Ok(match self.directory.open_escalation(new, self.terms.pending).await? {
+        Ok(match self.rooms.directory.open_escalation(new, self.rooms.terms.pending).await? {
             OpenOutcome::Opened(escalation) | OpenOutcome::Pending(escalation) => {
                 (Decision::Escalate(Some(escalation)), Cause::PutBeforePrimaryAdmin)
             }
@@ -294,14 +317,13 @@ impl Authorizer {
     /// Dresses a decision with id and texts, and writes its entry for the audit.
     fn decided(
         &self,
-        footing: &Footing<'_>,
         action: &Arc<Action>,
         ask: &Ask,
         decision: Decision,
         cause: Cause,
         rule: &str,
     ) -> Result<Decided, Undecided> {
-        let locale = &footing.call.locale;
+        let locale = &self.call.locale;
         let (escalation, obligations) = match &decision {
             Decision::Escalate(escalation) => (escalation.as_ref().map(|escalation| escalation.id.clone()), Vec::new()),
             Decision::Allow(allow) => {
@@ -311,7 +333,7 @@ impl Authorizer {
         };
         let remedies = match &decision {
             Decision::Challenge { .. } | Decision::Deny { .. } => {
-                self.bundle.remedies(action, footing.call.interaction.channel, locale)
+                self.bundle.remedies(action, self.call.interaction.channel, locale)
             }
             Decision::Allow(_) | Decision::Escalate(_) => Vec::new(),
         };
@@ -336,40 +358,28 @@ impl Authorizer {
     }
 
     /// Steps 6 and 7: the record is durable; only then is there a reply.
-    async fn recorded(
-        &self,
-        call: &Call,
-        record: Record,
-        answers: Vec<Answer>,
-        proved: Proved,
-    ) -> Result<Reply, Undecided> {
+    async fn recorded(&self, record: Record, answers: Vec<Answer>, proved: Proved) -> Result<Reply, Undecided> {
         let directory_revision = proved.revision();
         let (verified, verification) = match proved {
             Proved::No(_) => (None, None),
             Proved::Yes { verified, lane } => {
                 // A token yields no token: what is carried on is the first.
-                let verification = match call.evidence {
+                let verification = match self.call.evidence {
                     Evidence::VerificationToken(_) | Evidence::None => None,
                     Evidence::Passphrase(_) | Evidence::PortalLogin { .. } => {
-                        self.verification(call, &verified, lane.as_deref(), self.clock.now())?
+                        self.rooms.verification(self.call, &verified, lane.as_deref(), self.rooms.clock.now())?
                     }
                 };
                 (Some(*verified), verification)
             }
         };
-        let receipt = self.trail.record(record).await?;
+        let receipt = self.rooms.trail.record(record).await?;
         let policy_revision = self.bundle.revision().to_owned();
         Ok(Reply { answers, verified, verification, policy_revision, directory_revision, receipt })
     }
 
-    fn act_before(&self, now: Timestamp) -> Timestamp {
-        now + self.terms.act_within
-    }
-
-    /// The time since a call arrived, in microseconds.
-    pub(super) fn took_us(&self, arrived: Duration) -> u64 {
-        let took = self.clock.uptime().saturating_sub(arrived);
-        u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+    fn act_before(&self) -> Timestamp {
+        self.now + self.rooms.terms.act_within
     }
 }
 

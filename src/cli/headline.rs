@@ -6,7 +6,7 @@ use super::table::plain;
 use crate::{
     audit::{
         Record,
-        record::{BatchRecord, Call, DecisionRecord, Item, Person},
+        record::{BatchRecord, Call, DecisionRecord, Item, LifecycleRecord, Person},
     },
     directory::Actor,
 };
@@ -44,7 +44,16 @@ fn what(record: &Record) -> String {
             let contact = change.contact.as_ref().map_or("-", |contact| contact.as_str());
             format!("{} of contact {contact}, account {account}, by {actor}", change.what)
         }
-        Record::Lifecycle(lifecycle) => format!("sidecar {} (version {})", lifecycle.event, lifecycle.version),
+        Record::Lifecycle(lifecycle) => happened(lifecycle),
+    }
+}
+
+fn happened(lifecycle: &LifecycleRecord) -> String {
+    let LifecycleRecord { event, version, policy_revision, previous_policy_revision, error } = lifecycle;
+    match (previous_policy_revision, error) {
+        (Some(previous), _) => format!("{event}: {previous} -> {policy_revision}"),
+        (None, Some(error)) => format!("{event}, {policy_revision} stays: {error}"),
+        (None, None) => format!("sidecar {event} (version {version})"),
     }
 }
 

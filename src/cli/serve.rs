@@ -23,7 +23,9 @@ use crate::{
   countersign serve --config countersign.toml --check
   COUNTERSIGN_LOG__FORMAT=json countersign serve --config countersign.toml
 
-A first signal lets calls in flight end and flushes the audit; a second one ends at once.")]
+A first signal lets calls in flight end and flushes the audit; a second one ends at once.
+SIGHUP looks at the directory of policy.bundle: a bundle that loads comes into force, one that
+does not is refused and changes nothing.")]
 pub(super) struct Serve {
     /// The settings
     #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG", hide_env_values = true)]
@@ -42,8 +44,15 @@ impl Serve {
         telemetry::start(&config.log)?;
         on_runtime(async {
             let mut signals = Signals::listen()?;
+            let mut hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;
             let running = app::start(config).await?;
-            tracing::info!(signal = signals.next().await, "stopping");
+            let signal = loop {
+                tokio::select! {
+                    signal = signals.next() => break signal,
+                    _ = hangups.recv() => running.reload_policy(),
+                }
+            };
+            tracing::info!(signal, "stopping");
             tokio::select! {
                 () = running.stop() => Ok(ExitCode::SUCCESS),
                 signal = signals.next() => bail!("{signal} again: ended before all calls had"),

@@ -1,6 +1,9 @@
 //! `[policy]`: the bundle, and the times that decide.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 
@@ -11,6 +14,8 @@ use super::{anchored, document::Table, error::ConfigError};
 pub struct Policy {
     /// The bundle's directory; `None`: the one in the binary.
     pub bundle: Option<PathBuf>,
+    /// How often the directory is looked at for another bundle; zero: only on SIGHUP.
+    pub poll: Duration,
     /// How long a proof counts as fresh.
     pub fresh_within: SignedDuration,
     /// How old a portal login may be to prove anything.
@@ -25,6 +30,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             bundle: None,
+            poll: Duration::from_secs(5),
             fresh_within: SignedDuration::from_mins(10),
             login_max_age: SignedDuration::from_hours(12),
             act_within: SignedDuration::from_secs(60),
@@ -41,8 +47,11 @@ pub(super) fn read(section: &mut Table, base: &Path) -> Result<Policy, ConfigErr
     });
     let second = SignedDuration::from_secs(1);
     let hour = SignedDuration::from_hours(1);
+    let default_poll = SignedDuration::try_from(default.poll).unwrap_or_default();
+    let poll = section.duration("poll", default_poll, SignedDuration::ZERO..=hour)?;
     Ok(Policy {
         bundle: bundle.transpose()?,
+        poll: poll.unsigned_abs(),
         fresh_within: section.duration("fresh_within", default.fresh_within, second..=hour * 4)?,
         login_max_age: section.duration("login_max_age", default.login_max_age, second..=hour * 24)?,
         act_within: section.duration("act_within", default.act_within, second..=hour)?,

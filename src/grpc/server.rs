@@ -57,6 +57,22 @@ pub struct Listeners {
     pub unix: Option<UnixListener>,
 }
 
+/// The name under which grpc.health.v1 tells whether the bundle in force is the one that its folder holds.
+pub const POLICY_HEALTH: &str = "countersign.policy";
+
+/// Tells over grpc.health.v1 how the policy stands.
+#[derive(Clone)]
+pub struct PolicyHealth(HealthReporter);
+
+impl PolicyHealth {
+    /// SERVING when the bundle in force is the one that the folder holds, NOT_SERVING when that one was refused. The
+    /// services themselves serve on: an old bundle is a whole one.
+    pub async fn set_current(&self, current: bool) {
+        let status = if current { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.0.set_service_status(POLICY_HEALTH, status).await;
+    }
+}
+
 /// A server that runs until it is stopped.
 pub struct Serving {
     stop: watch::Sender<bool>,
@@ -68,6 +84,12 @@ impl Serving {
     /// A server without health of its own, that stops when `stop` becomes true.
     pub(super) fn of(stop: watch::Sender<bool>, tasks: Vec<JoinHandle<()>>) -> Self {
         Self { stop, health: None, tasks }
+    }
+
+    /// How the policy's health is told; `None` where there is no health.
+    #[must_use]
+    pub fn policy_health(&self) -> Option<PolicyHealth> {
+        self.health.clone().map(PolicyHealth)
     }
 
     /// Stops: NOT_SERVING, no new connections, calls in flight go on for at most `grace`, then everything ends.
@@ -104,6 +126,7 @@ pub async fn serve(parts: Parts, listeners: Listeners) -> Result<Serving, tonic_
     let doorkeeper = Doorkeeper { registry: parts.registry, refusals: Arc::clone(&refusals) };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status(SERVICE_NAME, ServingStatus::Serving).await;
+    PolicyHealth(health.clone()).set_current(true).await;
     let routes = Routes::new(InterceptedService::new(service, doorkeeper))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

@@ -5,6 +5,7 @@ use std::{
     fmt,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
@@ -62,10 +63,14 @@ impl Bundle {
     /// # Errors
     /// The first fault, with file, line and what to do.
     pub fn load(folder: &Path) -> Result<Self, BundleError> {
-        Self::build(&Files::read(folder)?)
+        Self::build(&Files::read_settled(folder, Duration::ZERO)?)
     }
 
-    pub(super) fn build(files: &Files) -> Result<Self, BundleError> {
+    /// The bundle that these files make.
+    ///
+    /// # Errors
+    /// The first fault, with file, line and what to do.
+    pub fn build(files: &Files) -> Result<Self, BundleError> {
         let catalogue = actions::parse(files)?;
         let rules = Rules::parse(files)?;
         checks::same_actions(files, &catalogue, &rules)?;

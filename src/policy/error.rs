@@ -17,13 +17,18 @@ pub struct BundleError {
     pub advice: String,
 }
 
+impl BundleError {
+    /// Where and what, without the line's text and the advice.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        let line = self.line.map_or_else(String::new, |line| format!(":{line}"));
+        format!("{}{line}: {}", self.file, self.problem)
+    }
+}
+
 impl fmt::Display for BundleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        write!(f, ": {}", self.problem)?;
+        f.write_str(&self.in_one_line())?;
         if let (Some(line), Some(excerpt)) = (self.line, &self.excerpt) {
             write!(f, "\n{line:>6} | {excerpt}")?;
         }

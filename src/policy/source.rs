@@ -1,6 +1,6 @@
 //! The files of a bundle, embedded or in a folder. Knows their names and lines, not what they mean.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, thread, time::Duration};
 
 use include_dir::{Dir, include_dir};
 use sha2::{Digest, Sha256};
@@ -22,15 +22,22 @@ pub(super) const ACTIONS: &str = "actions.toml";
 /// What a rule may speak about.
 pub(super) const SCHEMA: &str = "schema.cedarschema";
 
+/// A folder that differs this often from one reading to the next is not worth waiting for.
+const MOST_READINGS: usize = 20;
+
 /// The texts of all files that belong to a bundle, by their path in it.
-pub(super) struct Files {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
     origin: String,
     texts: BTreeMap<String, String>,
 }
 
 impl Files {
     /// The shipped bundle.
-    pub(super) fn embedded() -> Result<Self, BundleError> {
+    ///
+    /// # Errors
+    /// None that a test would not have found.
+    pub fn embedded() -> Result<Self, BundleError> {
         let mut files = Self { origin: "policies".to_owned(), texts: BTreeMap::new() };
         let guidance = SHIPPED.get_dir("guidance").map(Dir::files).into_iter().flatten();
         for file in SHIPPED.files().chain(guidance) {
@@ -40,8 +47,35 @@ impl Files {
         Ok(files)
     }
 
-    /// A folder of the operator's. Hidden files and files of other kinds are left alone.
-    pub(super) fn read(folder: &Path) -> Result<Self, BundleError> {
+    /// As [`Files::read`], again and again until two readings, `pause` apart, are the same. Somebody who swaps the folder,
+    /// or still copies into it, would otherwise be caught with half of it.
+    ///
+    /// # Errors
+    /// As [`Files::read`]; or that the folder does not come to rest.
+    pub fn read_settled(folder: &Path, pause: Duration) -> Result<Self, BundleError> {
+        let mut again = false;
+        let read = || {
+            if std::mem::replace(&mut again, true) {
+                thread::sleep(pause);
+            }
+            Self::read(folder)
+        };
+        twice_the_same(read).unwrap_or_else(|| {
+            Err(BundleError {
+                file: folder.display().to_string(),
+                line: None,
+                excerpt: None,
+                problem: "changes while it is read".to_owned(),
+                advice: "write a new bundle beside it and swap it in, as a whole".to_owned(),
+            })
+        })
+    }
+
+    /// A folder of the operator's, as it is this moment. Hidden files and files of other kinds are left alone.
+    ///
+    /// # Errors
+    /// What cannot be read, or is no text.
+    pub fn read(folder: &Path) -> Result<Self, BundleError> {
         let mut files = Self { origin: folder.display().to_string(), texts: BTreeMap::new() };
         files.read_folder(folder, "")?;
         let guidance = folder.join("guidance");
@@ -82,7 +116,11 @@ impl Files {
             if !belongs(&name) {
                 continue;
             }
-            let size = std::fs::metadata(&path).map_err(|error| unreadable(&path, error))?.len();
+            let metadata = std::fs::metadata(&path).map_err(|error| unreadable(&path, error))?;
+            if !metadata.is_file() {
+                return Err(self.fault(&name, None, "is no file".to_owned(), "give it another name, or move it away"));
+            }
+            let size = metadata.len();
             if size > MAX_FILE_BYTES {
                 return Err(self.fault(&name, None, format!("has {size} bytes"), "split it: 16 MiB are the most"));
             }
@@ -168,7 +206,8 @@ impl Files {
     }
 
     /// A short hash over the names and contents of all files.
-    pub(super) fn revision(&self) -> String {
+    #[must_use]
+    pub fn revision(&self) -> String {
         let mut hash = Sha256::new();
         for (name, text) in &self.texts {
             for part in [name, text] {
@@ -180,6 +219,18 @@ impl Files {
         hex.truncate(REVISION_DIGITS);
         hex
     }
+}
+
+/// The first reading that comes twice in a row; `None` if none does.
+fn twice_the_same<T: PartialEq>(read: impl FnMut() -> T) -> Option<T> {
+    let mut last = None;
+    for next in std::iter::repeat_with(read).take(MOST_READINGS) {
+        if last.as_ref() == Some(&next) {
+            return last;
+        }
+        last = Some(next);
+    }
+    None
 }
 
 fn belongs(name: &str) -> bool {
@@ -194,4 +245,21 @@ fn belongs(name: &str) -> bool {
 
 fn line_at(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_half_is_read_again_until_it_is_whole() {
+        let mut readings = ["old", "old and new", "new", "new", "newer"].into_iter();
+        assert_eq!(twice_the_same(|| readings.next()), Some(Some("new")));
+        let mut number = 0;
+        let never = twice_the_same(|| {
+            number += 1;
+            number
+        });
+        assert_eq!(never, None);
+    }
 }

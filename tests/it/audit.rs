@@ -297,11 +297,7 @@ fn batch(ids: &[&str]) -> Record {
 }
 
 fn stopped() -> Record {
-    Record::Lifecycle(LifecycleRecord {
-        event: "stopped".to_owned(),
-        version: "0.1.0".to_owned(),
-        policy_revision: "1".to_owned(),
-    })
+    Record::Lifecycle(LifecycleRecord::new("stopped", "1"))
 }
 
 fn call() -> Call {

@@ -24,7 +24,7 @@ use countersign::{
         keys::KeyRing,
     },
     interaction::{Channel, Interaction},
-    policy::Bundle,
+    policy::{Bundle, Current},
     throttle::{DigestKey, Rules, Settings},
 };
 use zeroize::Zeroizing;
@@ -47,7 +47,7 @@ async fn a_call_that_is_dropped_at_any_await_is_decided_and_recorded_all_the_sam
     let size = PoolSize { workers: NonZeroU32::MIN, waiting: 4 };
     let authorizer = Arc::new(Authorizer {
         directory: Arc::new(store.clone()),
-        bundle: Arc::new(Bundle::embedded().unwrap()),
+        policy: Arc::new(Current::new(Bundle::embedded().unwrap())),
         trail: Arc::clone(&trail),
         clock: Arc::clone(&clock),
         passphrases: PassphraseParts {

@@ -39,6 +39,7 @@ mod portal;
 mod process;
 mod proto;
 mod question;
+mod reload;
 mod scope;
 mod secrets;
 mod sidecar;

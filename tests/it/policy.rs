@@ -78,17 +78,21 @@ fn golden(name: &str, actual: &str) {
     );
 }
 
-fn copy_of_the_shipped_bundle() -> TempDir {
+pub fn copy_of_the_shipped_bundle() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
+    copy_the_shipped_bundle(folder.path());
+    folder
+}
+
+pub fn copy_the_shipped_bundle(to: &Path) {
     let shipped = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("policies");
-    fs::create_dir(folder.path().join("guidance")).unwrap();
+    fs::create_dir(to.join("guidance")).unwrap();
     for from in ["", "guidance"] {
         for entry in fs::read_dir(shipped.join(from)).unwrap() {
             let path = entry.unwrap().path();
             if path.is_file() {
-                fs::copy(&path, folder.path().join(from).join(path.file_name().unwrap())).unwrap();
+                fs::copy(&path, to.join(from).join(path.file_name().unwrap())).unwrap();
             }
         }
     }
-    folder
 }

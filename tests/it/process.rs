@@ -74,6 +74,11 @@ impl Process {
         self.ended().await
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
+    }
+
     /// Waits until it has ended by itself.
     pub async fn ended(&mut self) -> ExitStatus {
         eventually(async || self.child.try_wait().unwrap()).await

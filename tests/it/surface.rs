@@ -7,9 +7,12 @@ use std::{
 
 use countersign::{
     directory::sample,
-    grpc::proto::{
-        DESCRIPTORS,
-        countersign::v1::{Channel::Phone, authorization_service_server::SERVICE_NAME},
+    grpc::{
+        proto::{
+            DESCRIPTORS,
+            countersign::v1::{Channel::Phone, authorization_service_server::SERVICE_NAME},
+        },
+        server::POLICY_HEALTH,
     },
 };
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -60,7 +63,7 @@ async fn reflection_lists_the_services_in_both_versions() {
 async fn health_is_told_per_service_without_a_token() {
     let sidecar = Sidecar::start().await;
     let mut health = HealthClient::new(sidecar.channel());
-    for service in ["", SERVICE_NAME] {
+    for service in ["", SERVICE_NAME, POLICY_HEALTH] {
         let request = HealthCheckRequest { service: service.to_owned() };
         let answer = patiently(health.check(request)).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving, "`{service}`");

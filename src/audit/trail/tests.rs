@@ -5,11 +5,7 @@ use crate::{
 };
 
 fn lifecycle(event: &str) -> Record {
-    Record::Lifecycle(LifecycleRecord {
-        event: event.to_owned(),
-        version: "0".to_owned(),
-        policy_revision: "test".to_owned(),
-    })
+    Record::Lifecycle(LifecycleRecord::new(event, "test"))
 }
 
 fn open(dir: &Path, settings: TrailSettings) -> Trail {

@@ -114,6 +114,10 @@ fn every_kind_in_full() -> Vec<Record> {
             contact: Some(ContactId::new("c")),
             directory_revision,
         }),
-        Record::Lifecycle(LifecycleRecord { event: text(), version: text(), policy_revision }),
+        Record::Lifecycle(LifecycleRecord {
+            previous_policy_revision: Some(text()),
+            error: Some(text()),
+            ..LifecycleRecord::new("text", &policy_revision)
+        }),
     ]
 }

@@ -1,6 +1,11 @@
 //! The only file that picks concrete parts; their order of starting and of stopping.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::{
@@ -30,7 +35,7 @@ use crate::{
         hasher::{self, Counts, Hasher, PoolSize},
         keys::{self, KeyError, KeyRing, Purpose, StoredCheck},
     },
-    manage::{passphrase::Passphrases, reload::Reload},
+    manage::{passphrase::Passphrases, people::People, reload::Reload},
     policy::{Bundle, BundleError, Current},
     throttle::{DigestKey, Rules},
 };
@@ -112,10 +117,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// [`StartError`].
 pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
     // What can be wrong without touching anything comes first.
-    let policy = Arc::new(Current::new(match &config.policy.bundle {
-        Some(folder) => Bundle::load(folder)?,
-        None => Bundle::embedded()?,
-    }));
+    let policy = load_policy(&config)?;
 
     // A busy address is found before any file is touched.
     let listeners = Listeners {
@@ -165,9 +167,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     });
     let revision = policy.snapshot().revision().to_owned();
     trail.record(Record::Lifecycle(LifecycleRecord::new("started", &revision))).await?;
-    let audit_folder = config.data.directory.join(AUDIT_FOLDER);
-    let parts = admin::Parts { audit_folder, trail: Arc::clone(trail), passphrases: foundation.passphrases() };
-    let admin = admin::serve(parts, admin_listener);
+    let admin = admin::serve(foundation.admin(&config.data.directory, Arc::clone(&policy)), admin_listener);
     let parts = server::Parts {
         authorizer,
         registry: Arc::new(config.clients),
@@ -244,11 +244,38 @@ impl Foundation {
         }
     }
 
+    /// What the operator's commands ask.
+    #[must_use]
+    pub fn admin(&self, data: &Path, policy: Arc<Current>) -> admin::Parts {
+        admin::Parts {
+            audit_folder: data.join(AUDIT_FOLDER),
+            trail: Arc::clone(&self.trail),
+            passphrases: self.passphrases(),
+            people: People {
+                directory: Arc::new(self.store.clone()),
+                policy,
+                trail: Arc::clone(&self.trail),
+                clock: Arc::clone(&self.clock),
+            },
+        }
+    }
+
     /// Flushes the audit and closes the stores.
     pub fn close(&self) {
         self.trail.close();
         self.store.close();
     }
+}
+
+/// The bundle that the settings name, or the one in the binary.
+///
+/// # Errors
+/// [`BundleError`].
+pub fn load_policy(config: &Config) -> Result<Arc<Current>, BundleError> {
+    Ok(Arc::new(Current::new(match &config.policy.bundle {
+        Some(folder) => Bundle::load(folder)?,
+        None => Bundle::embedded()?,
+    })))
 }
 
 /// Loads the keys, and checks that they are those with which the store works. At its first start they are made; later a

@@ -7,14 +7,18 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+mod account;
 mod ask;
 mod audit;
 mod completions;
 mod connect;
+mod contact;
 mod demo;
+mod door;
 mod headline;
 mod keys;
 mod passphrase;
+mod role;
 mod secret;
 mod serve;
 mod sidecar;
@@ -44,6 +48,9 @@ enum Command {
     Audit(audit::Audit),
     Keys(keys::Keys),
     Passphrase(passphrase::Passphrase),
+    Account(account::Account),
+    Contact(contact::Contact),
+    Role(role::Role),
     Completions(completions::Completions),
 }
 
@@ -59,6 +66,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::Passphrase(command) => command.run(),
+        Command::Account(command) => command.run(),
+        Command::Contact(command) => command.run(),
+        Command::Role(command) => command.run(),
         Command::Completions(command) => command.run(),
     }
 }

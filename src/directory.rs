@@ -91,6 +91,16 @@ impl Standing {
     }
 }
 
+/// A contact with his roles, as a listing shows him.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The contact.
+    #[serde(flatten)]
+    pub contact: Contact,
+    /// His roles, with their scopes.
+    pub roles: Vec<RoleAssignment>,
+}
+
 /// A write. Each is one row of the change log, with its own revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
@@ -224,6 +234,17 @@ pub trait Directory: Send + Sync + 'static {
 
     /// Reads an account. `None`: no such account.
     async fn find_account(&self, account: &AccountId) -> Result<Option<Account>, DirectoryError>;
+
+    /// The accounts after `after`, in the order of their ids, at most `limit`.
+    async fn list_accounts(&self, after: Option<&AccountId>, limit: u32) -> Result<Vec<Account>, DirectoryError>;
+
+    /// The contacts after `after`, in the order of their ids, at most `limit`; of one account, or of all.
+    async fn list_contacts(
+        &self,
+        account: Option<&AccountId>,
+        after: Option<&ContactId>,
+        limit: u32,
+    ) -> Result<Vec<Listed>, DirectoryError>;
 
     /// Commits the changes in one transaction and returns the revision of the last. Nothing is half-written.
     async fn apply(&self, changes: Vec<Change>, actor: Actor, now: Timestamp) -> Result<Revision, DirectoryError>;

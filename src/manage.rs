@@ -1,4 +1,27 @@
 //! What is changed: one file per use case. Knows traits and types, no transport and no store.
 
+use crate::{audit::AuditError, directory::DirectoryError, identity::strength::Weakness};
+
 pub mod passphrase;
+pub mod people;
 pub mod reload;
+
+/// Why nothing was changed, and nothing was written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ManageError {
+    /// There is no such account, or no such contact in it.
+    #[error("{0} is unknown")]
+    Unknown(&'static str),
+    /// The passphrase breaks a rule.
+    #[error("the passphrase {0}")]
+    Weak(Weakness),
+    /// The directory refuses or cannot be asked.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The change cannot be recorded.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The hash could not be made.
+    #[error("the passphrase cannot be hashed now; try again")]
+    Hash,
+}

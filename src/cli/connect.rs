@@ -1,7 +1,7 @@
 //! How commands reach a sidecar: over loopback TCP, or over a Unix socket.
 
 use std::{
-    fmt,
+    fmt, io,
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
     time::Duration,
@@ -71,6 +71,16 @@ async fn over_unix(path: &Path) -> anyhow::Result<Channel> {
         async move { Ok::<_, std::io::Error>(TokioIo::new(UnixStream::connect(path).await?)) }
     });
     Ok(Endpoint::from_static("http://sidecar").connect_timeout(PATIENCE).connect_with_connector(socket).await?)
+}
+
+/// Talks over a connection that stands.
+pub(super) async fn over(connection: UnixStream) -> anyhow::Result<Channel> {
+    let mut connection = Some(connection);
+    let once = tower::service_fn(move |_| {
+        let connection = connection.take().ok_or(io::ErrorKind::NotConnected);
+        async move { Ok::<_, io::Error>(TokioIo::new(connection?)) }
+    });
+    Ok(Endpoint::from_static("http://sidecar").connect_with_connector(once).await?)
 }
 
 /// Shows the client system's token with every call.

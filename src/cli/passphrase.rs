@@ -3,30 +3,25 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
-    sync::Arc,
 };
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use tonic::{Code, transport::Channel};
+use tonic::Code;
 
-use super::{on_runtime, secret, sidecar, table};
+use super::{
+    door::{Door, Settings, operator, told},
+    on_runtime, secret, table,
+};
 use crate::{
-    app::Foundation,
-    clock::SystemClock,
-    config::Config,
-    directory::{AccountId, Actor, ContactId},
     grpc::proto::countersign::admin::v1::{
         ClearPassphraseRequest, CredentialSelector, GetPassphraseStatusRequest, SetPassphraseRequest,
-        admin_service_client::AdminServiceClient,
     },
     identity::{
-        passphrase::Passphrase as Secret,
         strength::Profile,
         words::{self, Suggestion},
     },
-    manage::passphrase::{ManageError, Passphrases, Whose},
 };
 
 /// Set, clear and inspect support passphrases: bootstrap only
@@ -86,9 +81,8 @@ struct Status {
 
 #[derive(Debug, Args)]
 struct Owner {
-    /// The settings of the sidecar
-    #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG", hide_env_values = true)]
-    config: std::path::PathBuf,
+    #[command(flatten)]
+    settings: Settings,
     /// The account
     #[arg(long, value_name = "ID")]
     account: String,
@@ -113,7 +107,7 @@ impl Passphrase {
 
 impl Set {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.owner).await?;
+        let door = Door::open(&self.owner.settings).await?;
         // A suggestion may hold a name on record by chance; then another one is drawn.
         for _ in 0..DRAWS {
             let phrase = if self.from_stdin {
@@ -121,19 +115,33 @@ impl Set {
             } else {
                 Phrase::Generated(words::suggest(&Profile::default())?)
             };
-            match (door.set(&self.owner, phrase.text()).await?, &phrase) {
+            match (self.set(&door, phrase.text()).await?, &phrase) {
                 (Outcome::Set, _) => {
                     if let Phrase::Generated(suggestion) = &phrase {
                         writeln!(io::stdout(), "{}", suggestion.reveal())?;
                     }
                     writeln!(io::stderr(), "set; the audit has it as set by the operator")?;
-                    return door.close();
+                    door.close().await;
+                    return Ok(ExitCode::SUCCESS);
                 }
                 (Outcome::Refused(why), Phrase::Given(_)) => bail!("{why}"),
                 (Outcome::Refused(_), Phrase::Generated(_)) => {}
             }
         }
         bail!("no generated phrase was free of what is on record")
+    }
+
+    async fn set(&self, door: &Door, phrase: &str) -> anyhow::Result<Outcome> {
+        let request = SetPassphraseRequest {
+            credential: Some(self.owner.selector()),
+            passphrase: phrase.to_owned(),
+            operator: operator()?,
+        };
+        match door.service().set_passphrase(request).await {
+            Ok(_) => Ok(Outcome::Set),
+            Err(status) if status.code() == Code::InvalidArgument => Ok(Outcome::Refused(status.message().to_owned())),
+            Err(status) => Err(told(status)),
+        }
     }
 }
 
@@ -163,17 +171,21 @@ impl Phrase {
 
 impl Clear {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.owner).await?;
-        let existed = door.clear(&self.owner).await?;
+        let door = Door::open(&self.owner.settings).await?;
+        let request = ClearPassphraseRequest { credential: Some(self.owner.selector()), operator: operator()? };
+        let existed = door.service().clear_passphrase(request).await.map_err(told)?.into_inner().existed;
         writeln!(io::stderr(), "{}", if existed { "cleared" } else { "there was none" })?;
-        door.close()
+        door.close().await;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Status {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.owner).await?;
-        let status = door.status(&self.owner).await?;
+        let door = Door::open(&self.owner.settings).await?;
+        let request = GetPassphraseStatusRequest { credential: Some(self.owner.selector()) };
+        let answer = door.service().get_passphrase_status(request).await.map_err(told)?.into_inner();
+        let status: Value = serde_json::from_str(&answer.status_json)?;
         if self.json {
             writeln!(io::stdout(), "{status}")?;
         } else {
@@ -190,7 +202,8 @@ impl Status {
             }
             writeln!(io::stdout(), "{facts}")?;
         }
-        door.close()
+        door.close().await;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -202,104 +215,8 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// The way to the use cases: through the sidecar that owns the data, or by owning it for a moment.
-enum Door {
-    Sidecar(AdminServiceClient<Channel>),
-    Ours(Box<Foundation>, Box<Passphrases>),
-}
-
-impl Door {
-    async fn open(owner: &Owner) -> anyhow::Result<Self> {
-        let config = Config::load(&owner.config, &crate::config::overrides())?;
-        if let Some(sidecar) = sidecar::of(&config.data.directory).await? {
-            return Ok(Self::Sidecar(sidecar));
-        }
-        let foundation = Foundation::lay(&config, Arc::new(SystemClock::start())).await?;
-        let passphrases = foundation.passphrases();
-        Ok(Self::Ours(Box::new(foundation), Box::new(passphrases)))
-    }
-
-    async fn set(&self, owner: &Owner, phrase: &str) -> anyhow::Result<Outcome> {
-        match self {
-            Self::Sidecar(sidecar) => {
-                let request = SetPassphraseRequest {
-                    credential: Some(owner.selector()),
-                    passphrase: phrase.to_owned(),
-                    operator: operator()?,
-                };
-                match sidecar.clone().set_passphrase(request).await {
-                    Ok(_) => Ok(Outcome::Set),
-                    Err(status) if status.code() == Code::InvalidArgument => {
-                        Ok(Outcome::Refused(status.message().to_owned()))
-                    }
-                    Err(status) => Err(told(status)),
-                }
-            }
-            Self::Ours(_, passphrases) => {
-                let secret = match Secret::new(phrase.to_owned()) {
-                    Ok(secret) => secret,
-                    Err(malformed) => return Ok(Outcome::Refused(format!("the passphrase {malformed}"))),
-                };
-                match passphrases.set(&owner.whose(), &secret, Actor::Operator(operator()?)).await {
-                    Ok(()) => Ok(Outcome::Set),
-                    Err(error @ ManageError::Weak(_)) => Ok(Outcome::Refused(error.to_string())),
-                    Err(error) => Err(error.into()),
-                }
-            }
-        }
-    }
-
-    async fn clear(&self, owner: &Owner) -> anyhow::Result<bool> {
-        match self {
-            Self::Sidecar(sidecar) => {
-                let request = ClearPassphraseRequest { credential: Some(owner.selector()), operator: operator()? };
-                Ok(sidecar.clone().clear_passphrase(request).await.map_err(told)?.into_inner().existed)
-            }
-            Self::Ours(_, passphrases) => Ok(passphrases.clear(&owner.whose(), Actor::Operator(operator()?)).await?),
-        }
-    }
-
-    async fn status(&self, owner: &Owner) -> anyhow::Result<Value> {
-        match self {
-            Self::Sidecar(sidecar) => {
-                let request = GetPassphraseStatusRequest { credential: Some(owner.selector()) };
-                let answer = sidecar.clone().get_passphrase_status(request).await.map_err(told)?.into_inner();
-                Ok(serde_json::from_str(&answer.status_json)?)
-            }
-            Self::Ours(_, passphrases) => Ok(serde_json::to_value(passphrases.status(&owner.whose()).await?)?),
-        }
-    }
-
-    fn close(self) -> anyhow::Result<ExitCode> {
-        if let Self::Ours(foundation, _) = self {
-            foundation.close();
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
 impl Owner {
-    fn whose(&self) -> Whose {
-        Whose { account: AccountId::new(&self.account), contact: self.contact.as_ref().map(ContactId::new) }
-    }
-
     fn selector(&self) -> CredentialSelector {
         CredentialSelector { account_id: self.account.clone(), contact_id: self.contact.clone().unwrap_or_default() }
     }
-}
-
-fn told(status: tonic::Status) -> anyhow::Error {
-    anyhow::anyhow!("{}", status.message())
-}
-
-/// Who gave the command, by the operating system: not by a variable that anybody can set.
-fn operator() -> anyhow::Result<String> {
-    let uid = rustix::process::getuid().as_raw();
-    let users = std::fs::read_to_string("/etc/passwd").context("/etc/passwd cannot be read")?;
-    let name = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, id) = (fields.next()?, fields.nth(1)?);
-        (id.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    Ok(name.unwrap_or_else(|| format!("uid {uid}")))
 }

@@ -58,7 +58,12 @@ pub(super) async fn of(data: &Path) -> anyhow::Result<Option<AdminServiceClient<
         Err(error) => return Err(anyhow::anyhow!("{}: {error}", socket.display())),
     }
     let channel = connect(&Target::Unix(socket)).await?;
-    Ok(Some(AdminServiceClient::new(channel).max_decoding_message_size(LARGEST_ANSWER)))
+    Ok(Some(client(channel)))
+}
+
+/// A client of the admin service.
+pub(super) fn client(channel: Channel) -> AdminServiceClient<Channel> {
+    AdminServiceClient::new(channel).max_decoding_message_size(LARGEST_ANSWER)
 }
 
 /// A record of a full batch has about 100 KiB, in bytes.

@@ -9,6 +9,13 @@ pub(super) fn of_facts() -> Table {
     table
 }
 
+/// A table of rows under these heads.
+pub(super) fn with_heads<const N: usize>(heads: [&str; N]) -> Table {
+    let mut table = of_facts();
+    table.set_header(heads);
+    table
+}
+
 /// The text without control characters.
 pub(super) fn plain(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()

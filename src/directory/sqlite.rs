@@ -18,7 +18,7 @@ use rusqlite::Connection;
 
 use super::{
     Account, AccountId, Actor, Change, ContactId, Directory, DirectoryError, EndOutcome, InteractionState, KeyCheck,
-    KeyChecks, LoggedChange, OpenOutcome, Revision, Selection, Standing, SubjectHints,
+    KeyChecks, Listed, LoggedChange, OpenOutcome, Revision, Selection, Standing, SubjectHints,
 };
 use crate::{
     data_dir::DataDir,
@@ -32,6 +32,7 @@ mod credential;
 mod escalations;
 mod interactions;
 mod key_checks;
+mod list;
 mod reader;
 mod schema;
 mod select;
@@ -197,6 +198,21 @@ impl Directory for Store {
     async fn find_account(&self, account: &AccountId) -> Result<Option<Account>, DirectoryError> {
         let account = account.clone();
         self.read(move |snapshot| standing::find_account(snapshot, &account)).await
+    }
+
+    async fn list_accounts(&self, after: Option<&AccountId>, limit: u32) -> Result<Vec<Account>, DirectoryError> {
+        let after = after.cloned();
+        self.read(move |snapshot| list::accounts(snapshot, after.as_ref(), limit)).await
+    }
+
+    async fn list_contacts(
+        &self,
+        account: Option<&AccountId>,
+        after: Option<&ContactId>,
+        limit: u32,
+    ) -> Result<Vec<Listed>, DirectoryError> {
+        let (account, after) = (account.cloned(), after.cloned());
+        self.read(move |snapshot| list::contacts(snapshot, account.as_ref(), after.as_ref(), limit)).await
     }
 
     async fn apply(&self, changes: Vec<Change>, actor: Actor, now: Timestamp) -> Result<Revision, DirectoryError> {

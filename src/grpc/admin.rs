@@ -1,9 +1,9 @@
 //! `countersign.admin.v1.AdminService`: what the operator's commands ask of a running sidecar, over the admin socket.
 
-use std::{path::PathBuf, pin::Pin, sync::Arc};
+use std::{io, path::PathBuf, pin::Pin, sync::Arc};
 
 use tokio::{
-    net::UnixListener,
+    net::{UnixListener, UnixStream},
     sync::{
         broadcast::{self, error::RecvError},
         mpsc, watch,
@@ -27,9 +27,13 @@ use super::{
 };
 use crate::{
     audit::{Stored, Trail, read},
-    directory::{AccountId, Actor, ContactId, DirectoryError},
+    directory::{AccountId, Actor, ContactId, DirectoryError, RoleName, Scope, SiteId},
     identity::passphrase::Passphrase,
-    manage::passphrase::{ManageError, Passphrases, Whose},
+    manage::{
+        ManageError,
+        passphrase::{Passphrases, Whose},
+        people::{Outcome, People},
+    },
 };
 
 /// The most records that a tail starts with.
@@ -43,16 +47,27 @@ pub struct Parts {
     pub trail: Arc<Trail>,
     /// The use cases of the passphrase commands.
     pub passphrases: Passphrases,
+    /// The use cases of the directory commands.
+    pub people: People,
 }
 
 /// Serves on the admin socket.
 #[must_use]
 pub fn serve(parts: Parts, listener: UnixListener) -> Serving {
+    serve_incoming(parts, UnixListenerStream::new(listener))
+}
+
+/// Serves one connection, of this process with itself.
+#[must_use]
+pub fn serve_one(parts: Parts, connection: UnixStream) -> Serving {
+    // An end of the connections would be taken for a stop.
+    serve_incoming(parts, tokio_stream::once(Ok(connection)).chain(tokio_stream::pending()))
+}
+
+fn serve_incoming(parts: Parts, incoming: impl Stream<Item = io::Result<UnixStream>> + Send + 'static) -> Serving {
     let (stop, stopped) = watch::channel(false);
     let service = AdminServiceServer::with_interceptor(Admin { parts, stopped: stopped.clone() }, only_the_owner);
-    let serving = Server::builder()
-        .add_service(service)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), told(stopped));
+    let serving = Server::builder().add_service(service).serve_with_incoming_shutdown(incoming, told(stopped));
     Serving::of(stop, vec![tokio::spawn(logged(serving))])
 }
 
@@ -135,9 +150,93 @@ impl AdminService for Admin {
     ) -> Result<Response<pb::GetPassphraseStatusResponse>, Status> {
         let whose = whose(request.into_inner().credential)?;
         let found = self.parts.passphrases.status(&whose).await.map_err(status)?;
-        let status_json = serde_json::to_string(&found).map_err(|error| Status::internal(error.to_string()))?;
-        Ok(Response::new(pb::GetPassphraseStatusResponse { status_json }))
+        Ok(Response::new(pb::GetPassphraseStatusResponse { status_json: json(&found)? }))
     }
+
+    async fn list_accounts(
+        &self,
+        request: Request<pb::ListAccountsRequest>,
+    ) -> Result<Response<pb::ListAccountsResponse>, Status> {
+        let request = request.into_inner();
+        let after = given(request.after).map(AccountId::new);
+        let page = self.parts.people.accounts(after.as_ref(), request.limit).await.map_err(status)?;
+        let account_json = page.iter().map(json).collect::<Result<_, _>>()?;
+        Ok(Response::new(pb::ListAccountsResponse { account_json }))
+    }
+
+    async fn list_contacts(
+        &self,
+        request: Request<pb::ListContactsRequest>,
+    ) -> Result<Response<pb::ListContactsResponse>, Status> {
+        let request = request.into_inner();
+        let account = given(request.account_id).map(AccountId::new);
+        let after = given(request.after).map(ContactId::new);
+        let page = self.parts.people.contacts(account.as_ref(), after.as_ref(), request.limit).await.map_err(status)?;
+        let contact_json = page.iter().map(json).collect::<Result<_, _>>()?;
+        Ok(Response::new(pb::ListContactsResponse { contact_json }))
+    }
+
+    async fn get_account(
+        &self,
+        request: Request<pb::GetAccountRequest>,
+    ) -> Result<Response<pb::GetAccountResponse>, Status> {
+        let account = self.parts.people.account(&AccountId::new(request.into_inner().id)).await.map_err(status)?;
+        Ok(Response::new(pb::GetAccountResponse { account_json: json(&account)? }))
+    }
+
+    async fn get_contact(
+        &self,
+        request: Request<pb::GetContactRequest>,
+    ) -> Result<Response<pb::GetContactResponse>, Status> {
+        let contact = self.parts.people.contact(&ContactId::new(request.into_inner().id)).await.map_err(status)?;
+        Ok(Response::new(pb::GetContactResponse { contact_json: json(&contact)? }))
+    }
+
+    async fn deactivate_contact(
+        &self,
+        request: Request<pb::DeactivateContactRequest>,
+    ) -> Result<Response<pb::DeactivateContactResponse>, Status> {
+        let request = request.into_inner();
+        let (contact, actor) = (ContactId::new(request.id), operator(request.operator)?);
+        let outcome = self.parts.people.deactivate(&contact, actor).await.map_err(status)?;
+        Ok(Response::new(pb::DeactivateContactResponse { changed: outcome == Outcome::Changed }))
+    }
+
+    async fn assign_role(
+        &self,
+        request: Request<pb::AssignRoleRequest>,
+    ) -> Result<Response<pb::AssignRoleResponse>, Status> {
+        let request = request.into_inner();
+        let (contact, role, scope) = assignment(request.assignment)?;
+        let actor = operator(request.operator)?;
+        let outcome = self.parts.people.assign_role(&contact, role, scope, actor).await.map_err(status)?;
+        Ok(Response::new(pb::AssignRoleResponse { changed: outcome == Outcome::Changed }))
+    }
+
+    async fn revoke_role(
+        &self,
+        request: Request<pb::RevokeRoleRequest>,
+    ) -> Result<Response<pb::RevokeRoleResponse>, Status> {
+        let request = request.into_inner();
+        let (contact, role, scope) = assignment(request.assignment)?;
+        let actor = operator(request.operator)?;
+        let outcome = self.parts.people.revoke_role(&contact, role, scope, actor).await.map_err(status)?;
+        Ok(Response::new(pb::RevokeRoleResponse { changed: outcome == Outcome::Changed }))
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Status> {
+    serde_json::to_string(value).map_err(|error| Status::internal(error.to_string()))
+}
+
+fn given(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn assignment(assignment: Option<pb::Assignment>) -> Result<(ContactId, RoleName, Scope), Status> {
+    let assignment = assignment.ok_or_else(|| Status::invalid_argument("assignment is required"))?;
+    let scope = given(assignment.site_id).map_or(Scope::Company, |site| Scope::Site(SiteId::new(site)));
+    Ok((ContactId::new(assignment.contact_id), RoleName::new(assignment.role), scope))
 }
 
 fn whose(selector: Option<pb::CredentialSelector>) -> Result<Whose, Status> {

@@ -5,19 +5,20 @@
 
 use std::sync::Arc;
 
+use super::ManageError;
 use crate::{
-    audit::{AuditError, Record, Trail, record::ChangeRecord},
+    audit::{Record, Trail, record::ChangeRecord},
     clock::Clock,
     directory::{
-        Account, AccountId, AccountSelector, Actor, Contact, ContactId, ContactSelector, Directory, DirectoryError,
-        Revision, SubjectHints,
+        Account, AccountId, AccountSelector, Actor, Contact, ContactId, ContactSelector, Directory, Revision,
+        SubjectHints,
         credential::{CredentialStatus, Credentials, NewPassphrase, Owner, SetMethod, StoredHashText},
     },
     identity::{
         canonical,
         hasher::{Hasher, Patience},
         passphrase::Passphrase,
-        strength::{Profile, Weakness},
+        strength::Profile,
     },
 };
 
@@ -28,26 +29,6 @@ pub struct Whose {
     pub account: AccountId,
     /// The contact; `None`: the primary account passphrase.
     pub contact: Option<ContactId>,
-}
-
-/// Why a passphrase was not set or cleared. Nothing was written.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum ManageError {
-    /// There is no such account, or no such contact in it.
-    #[error("{0} is unknown")]
-    Unknown(&'static str),
-    /// The passphrase breaks a rule.
-    #[error("the passphrase {0}")]
-    Weak(Weakness),
-    /// The directory refuses or cannot be asked.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// The change cannot be recorded.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    /// The hash could not be made.
-    #[error("the passphrase cannot be hashed now; try again")]
-    Hash,
 }
 
 /// The use cases, and what they work with.

@@ -33,6 +33,7 @@ mod marked;
 mod matrix;
 mod overload;
 mod passphrase;
+mod people;
 mod phone;
 mod policy;
 mod portal;

@@ -111,7 +111,10 @@ fn sites_of(snapshot: &ReadTransaction<'_>, account: &AccountId) -> Result<Vec<S
     })
 }
 
-fn roles_of(snapshot: &ReadTransaction<'_>, contact: &ContactId) -> Result<Vec<RoleAssignment>, DirectoryError> {
+pub(super) fn roles_of(
+    snapshot: &ReadTransaction<'_>,
+    contact: &ContactId,
+) -> Result<Vec<RoleAssignment>, DirectoryError> {
     snapshot.rows(
         "SELECT contact, role, site, granted FROM role_assignment WHERE contact = ?1 ORDER BY role, site",
         [contact.as_str()],

@@ -408,3 +408,29 @@ fn escalation(id: &str, contact: &str, resource: &str) -> NewEscalation {
         expires: later(72),
     }
 }
+
+pub(super) async fn listings_come_in_pages_in_the_order_of_ids(directory: Sampled) {
+    fill(&*directory).await;
+    let accounts = directory.list_accounts(None, 10).await.unwrap();
+    assert_eq!(
+        accounts.iter().map(|account| account.id.as_str()).collect::<Vec<_>>(),
+        [sample::ACME, sample::BOREALIS]
+    );
+    assert_eq!(accounts[0], load(&*directory, sample::ADA).await.account);
+    let after = AccountId::new(sample::ACME);
+    assert_eq!(directory.list_accounts(Some(&after), 10).await.unwrap(), accounts[1..]);
+
+    let mut seen = Vec::new();
+    while let Ok(page) = directory.list_contacts(None, seen.last(), 5).await
+        && !page.is_empty()
+    {
+        seen.extend(page.into_iter().map(|listed| listed.contact.id));
+    }
+    assert_eq!(seen.len(), 12);
+    assert!(seen.is_sorted());
+    let after = ContactId::new(sample::GRACE);
+    let rest = directory.list_contacts(Some(&accounts[0].id), Some(&after), 2).await.unwrap();
+    let hana = load(&*directory, sample::HANA).await;
+    assert_eq!((&rest[0].contact, &rest[0].roles), (&hana.contact, &hana.assignments));
+    assert_eq!(rest.len(), 2);
+}

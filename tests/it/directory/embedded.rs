@@ -30,6 +30,7 @@ on_sqlite! {
     an_escalation_is_opened_once_while_it_is_pending,
     pending_escalations_are_limited_per_contact_and_account,
     concurrent_writers_lose_nothing,
+    listings_come_in_pages_in_the_order_of_ids,
 }
 
 // proves: S13

@@ -1,0 +1,200 @@
+//! `countersign account`: which customers are on record.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand};
+
+use super::{
+    door::{Door, Settings, told},
+    on_runtime, table,
+};
+use crate::{
+    directory::{Account as OnRecord, AddressKind},
+    grpc::proto::countersign::admin::v1::{GetAccountRequest, ListAccountsRequest},
+};
+
+/// Show accounts
+///
+/// While a sidecar runs they go through its admin socket; else they read its data themselves.
+#[derive(Debug, Args)]
+pub(super) struct Account {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(List),
+    Show(Show),
+}
+
+impl Account {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::List(command) => on_runtime(command.run()),
+            Command::Show(command) => on_runtime(command.run()),
+        }
+    }
+}
+
+/// List the accounts, in the order of their ids
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  countersign account list --config countersign.toml
+  countersign account list --config countersign.toml --after acc-1001 --limit 10 --json")]
+struct List {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    page: Page,
+    /// Print each account as a JSON object, on a line of its own
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let door = Door::open(&self.settings).await?;
+        let mut pages = self.page.pages();
+        let mut shown = table::with_heads(["account", "name", "primary admin", "sites", "numbers"]);
+        let mut out = io::stdout().lock();
+        while let Some((after, limit)) = pages.next() {
+            let page = door.service().list_accounts(ListAccountsRequest { after, limit }).await.map_err(told)?;
+            for json in pages.take(page.into_inner().account_json) {
+                let account: OnRecord = serde_json::from_str(&json)?;
+                if self.json {
+                    writeln!(out, "{json}")?;
+                } else {
+                    shown.add_row([
+                        table::plain(account.id.as_str()),
+                        table::plain(&account.name),
+                        table::plain(account.primary_admin.as_ref().map_or("-", |contact| contact.as_str())),
+                        account.sites.len().to_string(),
+                        account.numbers_of_record.len().to_string(),
+                    ]);
+                }
+                pages.last = account.id.as_str().to_owned();
+            }
+        }
+        if !self.json {
+            writeln!(out, "{shown}")?;
+            pages.hint(&mut out)?;
+        }
+        door.close().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Show an account: numbers and addresses of record, sites, primary administrator
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  countersign account show acc-1001 --config countersign.toml")]
+struct Show {
+    /// The account
+    id: String,
+    #[command(flatten)]
+    settings: Settings,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Show {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let door = Door::open(&self.settings).await?;
+        let answer = door.service().get_account(GetAccountRequest { id: self.id }).await.map_err(told)?.into_inner();
+        if self.json {
+            writeln!(io::stdout(), "{}", answer.account_json)?;
+        } else {
+            writeln!(io::stdout(), "{}", facts(&serde_json::from_str(&answer.account_json)?))?;
+        }
+        door.close().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn facts(account: &OnRecord) -> comfy_table::Table {
+    let mut facts = table::of_facts();
+    let mut add = |name: &str, value: &str| {
+        facts.add_row([name, &table::plain(value)]);
+    };
+    add("account", account.id.as_str());
+    add("name", &account.name);
+    add("created", &account.created.to_string());
+    add("primary admin", account.primary_admin.as_ref().map_or("-", |contact| contact.as_str()));
+    for number in &account.numbers_of_record {
+        add("number of record", &format!("{} since {}", number.number, number.added));
+    }
+    for address in &account.addresses_of_record {
+        let kind = match address.kind {
+            AddressKind::Postal => "postal",
+            AddressKind::Email => "e-mail",
+        };
+        add("address of record", &format!("{kind}: {} since {}", address.address, address.added));
+    }
+    for site in &account.sites {
+        add("site", &format!("{}: {}", site.id, site.name));
+    }
+    add("number moves", if account.number_moves_locked { "locked by the owner" } else { "not locked" });
+    add("dedicated representative", yes(account.cpni_exemption.dedicated_representative));
+    add("contract addresses CPNI", yes(account.cpni_exemption.contract_addresses_cpni));
+    facts
+}
+
+fn yes(is_so: bool) -> &'static str {
+    if is_so { "yes" } else { "no" }
+}
+
+/// The flags that say which part of a list is shown.
+#[derive(Debug, Args)]
+pub(super) struct Page {
+    /// Begin after this id
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    after: String,
+    /// How many are shown
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: u32,
+}
+
+impl Page {
+    /// The pages that bring what is asked for.
+    pub(super) fn pages(&self) -> Pages {
+        Pages { last: self.after.clone(), left: self.limit, asked: 0, is_full: true }
+    }
+}
+
+/// Where a list stands.
+pub(super) struct Pages {
+    /// The last id that was shown.
+    pub(super) last: String,
+    left: u32,
+    asked: u32,
+    is_full: bool,
+}
+
+impl Pages {
+    /// After which id, and how many, to ask for next; `None`: all that was asked for is shown.
+    pub(super) fn next(&mut self) -> Option<(String, u32)> {
+        self.asked = self.left.min(PAGE);
+        (self.is_full && self.asked > 0).then(|| (self.last.clone(), self.asked))
+    }
+
+    /// Takes what came.
+    pub(super) fn take(&mut self, page: Vec<String>) -> Vec<String> {
+        let came = u32::try_from(page.len()).unwrap_or(u32::MAX);
+        self.is_full = came >= self.asked;
+        self.left = self.left.saturating_sub(came);
+        page
+    }
+
+    /// Says how to see more, if there may be more.
+    pub(super) fn hint(&self, out: &mut impl Write) -> io::Result<()> {
+        if self.is_full { writeln!(out, "for more: --after {}", table::plain(&self.last)) } else { Ok(()) }
+    }
+}
+
+/// How many are asked for at once.
+const PAGE: u32 = 500;

@@ -1,0 +1,182 @@
+//! `countersign contact`: who is on record, and that somebody left.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand};
+
+use super::{
+    account::Page,
+    door::{Door, Settings, operator, told},
+    on_runtime, table,
+};
+use crate::{
+    directory::{ContactStatus, Listed, RoleAssignment, Scope},
+    grpc::proto::countersign::admin::v1::{DeactivateContactRequest, GetContactRequest, ListContactsRequest},
+};
+
+/// Show and deactivate contacts
+///
+/// While a sidecar runs they go through its admin socket; else they open its data themselves.
+#[derive(Debug, Args)]
+pub(super) struct Contact {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(List),
+    Show(Show),
+    Deactivate(Deactivate),
+}
+
+impl Contact {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::List(command) => on_runtime(command.run()),
+            Command::Show(command) => on_runtime(command.run()),
+            Command::Deactivate(command) => on_runtime(command.run()),
+        }
+    }
+}
+
+/// List contacts with their roles, in the order of their ids
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  countersign contact list --config countersign.toml --account acc-1001
+  countersign contact list --config countersign.toml --limit 1000000 --json")]
+struct List {
+    #[command(flatten)]
+    settings: Settings,
+    /// Of this account alone
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    account: String,
+    #[command(flatten)]
+    page: Page,
+    /// Print each contact as a JSON object, on a line of its own
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let door = Door::open(&self.settings).await?;
+        let mut pages = self.page.pages();
+        let mut shown = table::with_heads(["contact", "account", "name", "status", "roles"]);
+        let mut out = io::stdout().lock();
+        while let Some((after, limit)) = pages.next() {
+            let request = ListContactsRequest { account_id: self.account.clone(), after, limit };
+            let page = door.service().list_contacts(request).await.map_err(told)?;
+            for json in pages.take(page.into_inner().contact_json) {
+                let Listed { contact, roles } = serde_json::from_str(&json)?;
+                if self.json {
+                    writeln!(out, "{json}")?;
+                } else {
+                    let roles: Vec<_> = roles.iter().map(role).collect();
+                    shown.add_row([
+                        table::plain(contact.id.as_str()),
+                        table::plain(contact.account.as_str()),
+                        table::plain(&contact.display_name()),
+                        status(contact.status).to_owned(),
+                        table::plain(&roles.join(", ")),
+                    ]);
+                }
+                pages.last = contact.id.as_str().to_owned();
+            }
+        }
+        if !self.json {
+            writeln!(out, "{shown}")?;
+            pages.hint(&mut out)?;
+        }
+        door.close().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Show a contact with his roles
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  countersign contact show con-1001 --config countersign.toml")]
+struct Show {
+    /// The contact
+    id: String,
+    #[command(flatten)]
+    settings: Settings,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Show {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let door = Door::open(&self.settings).await?;
+        let answer = door.service().get_contact(GetContactRequest { id: self.id }).await.map_err(told)?.into_inner();
+        if self.json {
+            writeln!(io::stdout(), "{}", answer.contact_json)?;
+        } else {
+            writeln!(io::stdout(), "{}", facts(&serde_json::from_str(&answer.contact_json)?))?;
+        }
+        door.close().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn facts(Listed { contact, roles }: &Listed) -> comfy_table::Table {
+    let mut facts = table::of_facts();
+    let mut add = |name: &str, value: &str| {
+        facts.add_row([name, &table::plain(value)]);
+    };
+    add("contact", contact.id.as_str());
+    add("account", contact.account.as_str());
+    add("name", &contact.display_name());
+    add("e-mail", contact.email.as_deref().unwrap_or("-"));
+    add("extension", contact.extension.as_deref().unwrap_or("-"));
+    add("user id", contact.user_id.as_deref().unwrap_or("-"));
+    add("status", status(contact.status));
+    add("created", &contact.created.to_string());
+    for assignment in roles {
+        add("role", &format!("{} since {}", role(assignment), assignment.granted));
+    }
+    facts
+}
+
+/// Deactivate a contact who left: verified by nothing from that moment, the passphrase is gone for good
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  countersign contact deactivate con-1009 --config countersign.toml
+
+The primary administrator of an account needs a successor first.")]
+struct Deactivate {
+    /// The contact
+    id: String,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Deactivate {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let door = Door::open(&self.settings).await?;
+        let request = DeactivateContactRequest { id: self.id, operator: operator()? };
+        let changed = door.service().deactivate_contact(request).await.map_err(told)?.into_inner().changed;
+        writeln!(io::stderr(), "{}", if changed { "deactivated" } else { "was inactive before" })?;
+        door.close().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn status(status: ContactStatus) -> &'static str {
+    match status {
+        ContactStatus::Active => "active",
+        ContactStatus::Inactive => "inactive",
+    }
+}
+
+fn role(assignment: &RoleAssignment) -> String {
+    match &assignment.scope {
+        Scope::Company => assignment.role.to_string(),
+        Scope::Site(site) => format!("{} at {site}", assignment.role),
+    }
+}

@@ -28,7 +28,7 @@ use crate::{
     escalation::PendingLimits,
     grpc::{
         admin,
-        server::{self, Listeners, Serving},
+        server::{self, Caps, Listeners, Serving, StopTimes},
         sockets::{self, BindError, Mode},
     },
     identity::{
@@ -40,6 +40,7 @@ use crate::{
     throttle::{DigestKey, Rules},
 };
 
+mod looks;
 mod reload;
 
 /// The folder of the audit trail within the data directory.
@@ -47,9 +48,6 @@ pub const AUDIT_FOLDER: &str = "audit";
 
 /// The admin socket within the data directory.
 pub const ADMIN_SOCKET: &str = "admin.sock";
-
-/// How long calls in flight may go on after a stop.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// How often expired windows are deleted when no attempt does it: they are kept for 24 hours, and 25 are promised.
 const FORGET_EVERY: Duration = Duration::from_secs(30 * 60);
@@ -101,6 +99,7 @@ pub struct Running {
     tcp: Option<SocketAddr>,
     /// Ends with the sidecar, however that ends.
     chores: JoinSet<()>,
+    stop_times: StopTimes,
 }
 
 /// Starts everything that `config` asks for, on the machine's clock.
@@ -173,19 +172,31 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         registry: Arc::new(config.clients),
         trail: Arc::clone(trail),
         clock,
-        request_bytes: config.limits.request_bytes,
-        concurrent_calls: config.limits.concurrent_calls,
-        deadline: config.limits.deadline,
+        caps: Caps {
+            request_bytes: config.limits.request_bytes,
+            header_bytes: config.limits.header_bytes,
+            deadline: config.limits.deadline,
+            concurrent_calls: config.limits.concurrent_calls,
+            streams_per_connection: config.limits.streams_per_connection,
+        },
     };
+    // Bundle, keys and audit are proven by now, and the store answers: only then is anybody served.
+    foundation.store.ping().await?;
     let serving = server::serve(parts, listeners).await?;
+    if let Some(health) = serving.health() {
+        let looks = looks::Looks { trail: Arc::clone(trail), store: store.clone(), policy: Arc::clone(&policy) };
+        chores.spawn(looks.keep_telling(health.clone()));
+    }
     let reload = config.policy.bundle.map(|folder| {
         let asked = Arc::new(Notify::new());
         let reload = Reload::new(folder, Arc::clone(&policy), Arc::clone(trail));
-        chores.spawn(reload::keep_current(reload, config.policy.poll, Arc::clone(&asked), serving.policy_health()));
+        let health = serving.health().cloned();
+        chores.spawn(reload::keep_current(reload, config.policy.poll, Arc::clone(&asked), health));
         asked
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy = revision, ?tcp, unix = ?config.listen.unix, "serving");
-    Ok(Running { serving, admin, admin_socket, foundation, policy, reload, tcp, chores })
+    let stop_times = StopTimes { notice: config.stop.notice, drain: config.stop.drain };
+    Ok(Running { serving, admin, admin_socket, foundation, policy, reload, tcp, chores, stop_times })
 }
 
 /// What every use case stands on, with or without a socket: the stores, the keys and the threads that hash.
@@ -356,11 +367,18 @@ impl Running {
         self.foundation.hasher.counts()
     }
 
-    /// Stops: NOT_SERVING, no new calls, those in flight end or are ended, the audit is flushed, the stores closed.
+    /// The audit trail, for whoever embeds the sidecar.
+    #[must_use]
+    pub fn trail(&self) -> &Trail {
+        &self.foundation.trail
+    }
+
+    /// Stops: NOT_SERVING, after the notice no new calls, those in flight end or are cut, the audit is flushed, the stores
+    /// are closed.
     pub async fn stop(mut self) {
         self.chores.shutdown().await;
-        self.serving.stop(GRACE).await;
-        self.admin.stop(Duration::from_secs(1)).await;
+        self.serving.stop(self.stop_times).await;
+        self.admin.stop(StopTimes::within(Duration::from_secs(1))).await;
         let stopped = LifecycleRecord::new("stopped", self.policy.snapshot().revision());
         if let Err(error) = self.foundation.trail.record(Record::Lifecycle(stopped)).await {
             tracing::error!(%error, "the stop cannot be recorded");

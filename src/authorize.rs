@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     audit::{AuditError, AuditReceipt, Trail},
@@ -24,9 +25,11 @@ pub mod decision;
 pub mod end;
 mod prove;
 mod recipe;
+pub mod stopwatch;
 
 pub use decision::{Allow, Cause, Decision, Reason};
 pub use prove::{PassphraseParts, Verification};
+pub use stopwatch::{Step, Stopwatch};
 
 /// The rules of time that the recipe applies; from config.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +67,11 @@ pub struct Call {
     pub arrived: Duration,
     /// When its client stops waiting, on the monotonic clock; the way of the answer is taken off.
     pub deadline: Duration,
+    /// Its place among the calls that run at the same time, given back when its recipe has ended, even if its client goes
+    /// away; `None`: it is not counted.
+    pub place: Option<OwnedSemaphorePermit>,
+    /// Notes how long each step takes.
+    pub stopwatch: Arc<Stopwatch>,
     /// In which call or chat.
     pub interaction: Interaction,
     /// Whom the person says to be.
@@ -286,9 +294,10 @@ impl Authorizer {
     ///
     /// # Errors
     /// [`Undecided`], when no decision was reached.
-    pub async fn authorize(self: &Arc<Self>, call: Call, ask: Ask, escalate: Escalate) -> Result<Reply, Undecided> {
+    pub async fn authorize(self: &Arc<Self>, mut call: Call, ask: Ask, escalate: Escalate) -> Result<Reply, Undecided> {
         let this = Arc::clone(self);
         detached(async move {
+            let _place = call.place.take();
             let release = this.release(&call);
             let reply = this.begin(&call, escalate).decide_one(ask).await;
             release.reached(&reply).await;
@@ -301,9 +310,10 @@ impl Authorizer {
     ///
     /// # Errors
     /// [`Undecided`], when no decision was reached.
-    pub async fn authorize_batch(self: &Arc<Self>, call: Call, asks: Vec<Ask>) -> Result<Reply, Undecided> {
+    pub async fn authorize_batch(self: &Arc<Self>, mut call: Call, asks: Vec<Ask>) -> Result<Reply, Undecided> {
         let this = Arc::clone(self);
         detached(async move {
+            let _place = call.place.take();
             let release = this.release(&call);
             let reply = this.begin(&call, Escalate::DoNotOpen).decide_batch(asks).await;
             release.reached(&reply).await;
@@ -319,7 +329,7 @@ impl Authorizer {
             Evidence::Passphrase(_) => Some((call.arrived, self.passphrases.floor)),
             Evidence::None | Evidence::PortalLogin { .. } | Evidence::VerificationToken(_) => None,
         };
-        Release { clock: Arc::clone(&self.clock), floor }
+        Release { clock: Arc::clone(&self.clock), stopwatch: Arc::clone(&call.stopwatch), floor }
     }
 }
 
@@ -327,6 +337,7 @@ impl Authorizer {
 /// at a later multiple of [`RELEASE_STEP`], so that the time tells nothing (A12).
 struct Release {
     clock: Arc<dyn Clock>,
+    stopwatch: Arc<Stopwatch>,
     floor: Option<(Duration, Duration)>,
 }
 
@@ -336,13 +347,13 @@ const RELEASE_STEP: Duration = Duration::from_millis(50);
 impl Release {
     /// A call that was shed leaves at once: nobody was looked at.
     async fn reached(self, reply: &Result<Reply, Undecided>) {
-        if matches!(reply, Err(Undecided::Overloaded | Undecided::TooLate)) {
-            return;
+        let is_shed = matches!(reply, Err(Undecided::Overloaded | Undecided::TooLate));
+        if let Some((arrived, floor)) = self.floor.filter(|_| !is_shed) {
+            let now = self.clock.uptime();
+            self.stopwatch.enter(Step::Release, now);
+            self.clock.sleep_until(release_at(arrived, now, floor, RELEASE_STEP)).await;
         }
-        if let Some((arrived, floor)) = self.floor {
-            let at = release_at(arrived, self.clock.uptime(), floor, RELEASE_STEP);
-            self.clock.sleep_until(at).await;
-        }
+        self.stopwatch.stop(self.clock.uptime());
     }
 }
 

@@ -17,6 +17,7 @@ mod listen;
 mod log;
 mod place;
 mod policy;
+mod stop;
 mod throttle;
 mod verify;
 
@@ -28,6 +29,7 @@ pub use listen::Listen;
 pub use log::{Log, LogFormat};
 pub use place::{Data, Keys};
 pub use policy::Policy;
+pub use stop::Stop;
 pub use verify::Verify;
 
 /// Everything that can be set.
@@ -49,8 +51,10 @@ pub struct Config {
     pub verify: Verify,
     /// How often a passphrase may be tried.
     pub throttle: crate::throttle::Settings,
-    /// What one call, and all calls together, may take.
+    /// What one call, one connection, and all calls together may take.
     pub limits: Limits,
+    /// How it goes away.
+    pub stop: Stop,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -84,10 +88,11 @@ impl Config {
         let verify = root.section("verify", verify::read)?;
         let throttle = root.section("throttle", throttle::read)?;
         let limits = root.section("limits", limits::read)?;
+        let stop = root.section("stop", stop::read)?;
         let log = root.section("log", log::read)?;
         let clients = client::read(&mut root, &listen)?;
         root.finish()?;
-        Ok(Self { listen, data, keys, clients, policy, audit, verify, throttle, limits, log })
+        Ok(Self { listen, data, keys, clients, policy, audit, verify, throttle, limits, stop, log })
     }
 }
 

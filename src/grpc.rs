@@ -9,6 +9,7 @@ mod answer;
 mod ask;
 mod authorization;
 mod deadline;
+pub mod health;
 pub mod limits;
 mod redact;
 pub mod server;

@@ -8,12 +8,12 @@ use tokio::{
 };
 
 use crate::{
-    grpc::server::PolicyHealth,
+    grpc::health::Health,
     manage::reload::{Cause, Outcome, Reload},
 };
 
 /// Looks every `poll` (zero: never by itself) and whenever it is `asked`, for as long as the sidecar runs.
-pub(super) async fn keep_current(mut reload: Reload, poll: Duration, asked: Arc<Notify>, health: Option<PolicyHealth>) {
+pub(super) async fn keep_current(mut reload: Reload, poll: Duration, asked: Arc<Notify>, health: Option<Health>) {
     loop {
         let next = if poll.is_zero() { None } else { Some(Instant::now() + poll) };
         let cause = tokio::select! {
@@ -22,7 +22,7 @@ pub(super) async fn keep_current(mut reload: Reload, poll: Duration, asked: Arc<
         };
         let current = look(&mut reload, cause).await;
         if let (Some(health), Some(current)) = (&health, current) {
-            health.set_current(current).await;
+            health.set_policy_current(current).await;
         }
     }
 }

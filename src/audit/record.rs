@@ -24,7 +24,7 @@ pub enum Record {
     InteractionEnded(InteractionEndedRecord),
     /// An operator or client changed something.
     Change(ChangeRecord),
-    /// The sidecar started or stopped, or its policy changed.
+    /// The sidecar started, stopped or went on after an interruption, or its policy changed.
     Lifecycle(LifecycleRecord),
 }
 
@@ -257,10 +257,10 @@ pub struct ChangeRecord {
     pub directory_revision: Revision,
 }
 
-/// The sidecar started or stopped, or its policy changed.
+/// The sidecar started, stopped or went on after an interruption, or its policy changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LifecycleRecord {
-    /// `started`, `stopped`, `policy_reloaded` or `policy_refused`.
+    /// `started`, `stopped`, `resumed`, `policy_reloaded` or `policy_refused`.
     pub event: String,
     /// The binary's version.
     pub version: String,

@@ -50,8 +50,12 @@ pub struct Trail {
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     published: broadcast::Sender<Arc<Stored>>,
     room: Arc<Room>,
+    failed: Failed,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
+
+/// Why the last write failed; `None`: it did not.
+type Failed = Arc<Mutex<Option<AuditError>>>;
 
 impl Trail {
     /// Opens the trail in the folder `dir` (made if absent), and goes on where the newest segment ends.
@@ -67,11 +71,13 @@ impl Trail {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
         let published = broadcast::Sender::new(MAX_UNSEEN);
         let sealer = Sealer::start(dir.to_owned()).map_err(cannot_start)?;
+        let failed = Failed::default();
         let mut writer = Writer {
             dir: dir.to_owned(),
             settings,
             clock,
             room: Arc::clone(&room),
+            failed: Arc::clone(&failed),
             live: None,
             last: 0,
             head: ChainHash::GENESIS,
@@ -83,7 +89,7 @@ impl Trail {
             .name("audit-write".to_owned())
             .spawn(move || writer.run(waiting))
             .map_err(cannot_start)?;
-        Ok(Self { queue: Mutex::new(Some(queue)), published, room, writer: Mutex::new(Some(writer)) })
+        Ok(Self { queue: Mutex::new(Some(queue)), published, room, failed, writer: Mutex::new(Some(writer)) })
     }
 
     /// Writes the record, and returns once it is on disk.
@@ -105,14 +111,19 @@ impl Trail {
         self.published.subscribe()
     }
 
-    /// Whether records can be written now, as far as the disk's room tells. It recovers by itself.
+    /// Whether records can be written now, as far as the disk's room and the last write tell. It recovers by itself: once
+    /// there is room, and once a record was written.
     ///
     /// # Errors
     ///
-    /// [`AuditError::NoRoom`] below the reserve, [`AuditError::Stopped`] after [`Trail::close`].
+    /// [`AuditError::NoRoom`] below the reserve, [`AuditError::Write`] after a write that failed, [`AuditError::Stopped`]
+    /// after [`Trail::close`].
     pub fn health(&self) -> Result<(), AuditError> {
         match &*self.queue.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(queue) if !queue.is_closed() => self.room.check(),
+            Some(queue) if !queue.is_closed() => {
+                self.room.check()?;
+                self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+            }
             Some(_) | None => Err(AuditError::Stopped),
         }
     }
@@ -166,6 +177,7 @@ struct Writer {
     settings: TrailSettings,
     clock: Arc<dyn Clock>,
     room: Arc<Room>,
+    failed: Failed,
     /// `None`: the next batch begins a segment.
     live: Option<Live>,
     /// The last acknowledged record, and its hash.
@@ -212,7 +224,10 @@ impl Writer {
                         let rest = jobs.split_off(jobs.len().min(room));
                         self.write(std::mem::replace(&mut jobs, rest));
                     }
-                    Err(error) => jobs.drain(..).for_each(|job| job.refuse(error.clone())),
+                    Err(error) => {
+                        self.note(Some(error.clone()));
+                        jobs.drain(..).for_each(|job| job.refuse(error.clone()));
+                    }
                 }
             }
         }
@@ -251,12 +266,14 @@ impl Writer {
         if let Err(error) = live.append(&rows) {
             tracing::error!(%error, records = jobs.len(), "the audit segment is abandoned");
             live.abandon();
+            self.note(Some(error.clone()));
             for job in jobs {
                 job.refuse(error.clone());
             }
             return;
         }
         self.live = Some(live);
+        self.note(None);
         for (job, row) in jobs.into_iter().zip(rows) {
             (self.last, self.head) = (row.sequence, row.chain);
             let at = segment::time(at_us);
@@ -264,6 +281,10 @@ impl Writer {
             job.done.send(Ok(AuditReceipt { sequence: row.sequence, at })).ok();
             self.publish(row, at, job.record);
         }
+    }
+
+    fn note(&self, failed: Option<AuditError>) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
     }
 
     fn rows(&self, jobs: &[Job], at_us: i64) -> Vec<Row> {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Authorizer, Undecided, detached};
 use crate::{
@@ -25,6 +26,8 @@ pub struct End {
     pub request_id: String,
     /// When the call arrived, on the monotonic clock.
     pub arrived: Duration,
+    /// Its place among the calls that run at the same time; `None`: it is not counted.
+    pub place: Option<OwnedSemaphorePermit>,
 }
 
 /// The interaction is over, and that is recorded.
@@ -47,9 +50,10 @@ impl Authorizer {
     ///
     /// # Errors
     /// [`Undecided::NotYours`] for a client that neither opened it nor shows a token of it; else as for a decision.
-    pub async fn end_interaction(self: &Arc<Self>, end: End) -> Result<Ended, Undecided> {
+    pub async fn end_interaction(self: &Arc<Self>, mut end: End) -> Result<Ended, Undecided> {
         let this = Arc::clone(self);
         detached(async move {
+            let _place = end.place.take();
             let now = this.clock.now();
             let (key, bearer) = this.ended_by(&end, now);
             let outcome = this.directory.end_interaction(&key, &end.client.name, bearer, now).await?;

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    Allow, Answer, Ask, Authorizer, Call, Cause, Decision, Escalate, Evidence, Freshness, Reason, Reply, Undecided,
-    cool_off,
+    Allow, Answer, Ask, Authorizer, Call, Cause, Decision, Escalate, Evidence, Freshness, Reason, Reply, Step,
+    Undecided, cool_off,
     prove::{Proved, Unproved},
 };
 use crate::{
@@ -55,6 +55,11 @@ impl Authorizer {
     /// Takes the call's snapshot.
     pub(super) fn begin<'a>(&'a self, call: &'a Call, escalate: Escalate) -> Deciding<'a> {
         Deciding { rooms: self, bundle: self.policy.snapshot(), call, escalate, now: self.clock.now() }
+    }
+
+    /// Says which step a call is in, for its stopwatch.
+    pub(super) fn enter(&self, call: &Call, step: Step) {
+        call.stopwatch.enter(step, self.clock.uptime());
     }
 
     /// The time since a call arrived, in microseconds.
@@ -107,21 +112,26 @@ impl Deciding<'_> {
             asks.iter().enumerate().map(|(at, ask)| self.admit(at, ask, asks.len())).collect::<Result<Vec<_>, _>>()?;
 
         // 2. select: whom the words select; nobody is no error.
+        self.enter(Step::Directory);
         let selection = self.rooms.directory.find_subject(&self.call.subject).await?;
 
         // 3. is proof needed? Not for what is open, and not for what nobody could do here.
+        self.enter(Step::Policy);
         let accepted = self.accepted_by_any(&actions);
 
         // 4. prove, once for all actions.
         let proved = if accepted.is_empty() {
             Proved::No(Unproved::NotNeeded)
         } else {
+            self.enter(Step::Directory);
             self.rooms.prove(self.call, &selection, &accepted, self.now).await?
         };
         self.fresh_enough(&proved)?;
 
         // 5. permit, each action on its own (A23).
+        self.enter(Step::Directory);
         let footing = Footing { in_cool_off: self.in_cool_off(&proved).await?, proved };
+        self.enter(Step::Policy);
         let mut decided = Vec::with_capacity(asks.len());
         for (action, ask) in actions.iter().zip(asks) {
             decided.push(self.permit(&footing, action, ask).await?);
@@ -304,7 +314,10 @@ impl Deciding<'_> {
             opened: self.now,
             expires: self.now + ESCALATION_LIFE,
         };
-        Ok(match self.rooms.directory.open_escalation(new, self.rooms.terms.pending).await? {
+        self.enter(Step::Directory);
+        let opened = self.rooms.directory.open_escalation(new, self.rooms.terms.pending).await?;
+        self.enter(Step::Policy);
+        Ok(match opened {
             OpenOutcome::Opened(escalation) | OpenOutcome::Pending(escalation) => {
                 (Decision::Escalate(Some(escalation)), Cause::PutBeforePrimaryAdmin)
             }
@@ -373,6 +386,7 @@ impl Deciding<'_> {
                 (Some(*verified), verification)
             }
         };
+        self.enter(Step::Audit);
         let receipt = self.rooms.trail.record(record).await?;
         let policy_revision = self.bundle.revision().to_owned();
         Ok(Reply { answers, verified, verification, policy_revision, directory_revision, receipt })
@@ -380,6 +394,10 @@ impl Deciding<'_> {
 
     fn act_before(&self) -> Timestamp {
         self.now + self.rooms.terms.act_within
+    }
+
+    fn enter(&self, step: Step) {
+        self.rooms.enter(self.call, step);
     }
 }
 

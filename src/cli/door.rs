@@ -13,7 +13,11 @@ use crate::{
     app::{Foundation, load_policy},
     clock::SystemClock,
     config::{Config, overrides},
-    grpc::{admin, proto::countersign::admin::v1::admin_service_client::AdminServiceClient, server::Serving},
+    grpc::{
+        admin,
+        proto::countersign::admin::v1::admin_service_client::AdminServiceClient,
+        server::{Serving, StopTimes},
+    },
 };
 
 /// The flag that names the settings.
@@ -59,7 +63,7 @@ impl Door {
     pub(super) async fn close(self) {
         if let Some(Owned { foundation, serving }) = self.owned {
             drop(self.service);
-            serving.stop(PATIENCE).await;
+            serving.stop(StopTimes::within(PATIENCE)).await;
             foundation.close();
         }
     }

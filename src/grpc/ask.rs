@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
 use super::{
@@ -52,6 +53,8 @@ pub(super) struct Caller {
     pub(super) arrived: Duration,
     /// On the monotonic clock.
     pub(super) deadline: Duration,
+    /// Among the calls that run at the same time.
+    pub(super) place: OwnedSemaphorePermit,
 }
 
 /// A question about one action.
@@ -93,6 +96,8 @@ pub(super) fn authorize(request: pb::AuthorizeRequest, caller: Caller) -> Parsed
         client: caller.client,
         arrived: caller.arrived,
         deadline: caller.deadline,
+        place: Some(caller.place),
+        stopwatch: Arc::default(),
         interaction: interaction(request.interaction)?,
         subject: subject(request.subject)?,
         evidence: evidence(request.evidence)?,
@@ -114,6 +119,8 @@ pub(super) fn batch(request: pb::BatchAuthorizeRequest, caller: Caller) -> Parse
         client: caller.client,
         arrived: caller.arrived,
         deadline: caller.deadline,
+        place: Some(caller.place),
+        stopwatch: Arc::default(),
         interaction: interaction(request.interaction)?,
         subject: subject(request.subject)?,
         evidence: evidence(request.evidence)?,

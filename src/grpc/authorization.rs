@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -24,7 +24,7 @@ pub(super) struct Authorization {
     pub(super) refusals: Arc<Refusals>,
     pub(super) clock: Arc<dyn Clock>,
     /// How many calls may run at the same time.
-    pub(super) slots: Semaphore,
+    pub(super) places: Arc<Semaphore>,
     /// The longest that a call may take.
     pub(super) deadline: Duration,
 }
@@ -37,10 +37,10 @@ impl pb::authorization_service_server::AuthorizationService for Authorization {
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
         let asked = self.asked(Rpc::Authorize, &request, &request.get_ref().request_id)?;
         let client = &asked.client;
-        let outcome = async {
+        let outcome = |place| async {
             let request = request.into_inner();
             check_grants(client, asked.rpc, request.interaction.as_ref(), request.evidence.as_ref())?;
-            let one = ask::authorize(request, asked.caller())?;
+            let one = ask::authorize(request, asked.caller(place))?;
             let reply = self.authorizer.authorize(one.call, one.ask, one.escalate).await?;
             answer::one(&reply, client)
                 .ok_or_else(|| Refused::from(Undecided::Defect("a reply without an answer".to_owned())))
@@ -54,10 +54,10 @@ impl pb::authorization_service_server::AuthorizationService for Authorization {
     ) -> Result<Response<pb::BatchAuthorizeResponse>, Status> {
         let asked = self.asked(Rpc::BatchAuthorize, &request, &request.get_ref().request_id)?;
         let client = &asked.client;
-        let outcome = async {
+        let outcome = |place| async {
             let request = request.into_inner();
             check_grants(client, asked.rpc, request.interaction.as_ref(), request.evidence.as_ref())?;
-            let several = ask::batch(request, asked.caller())?;
+            let several = ask::batch(request, asked.caller(place))?;
             let reply = self.authorizer.authorize_batch(several.call, several.asks).await?;
             Ok::<_, Refused>(answer::several(&reply, client))
         };
@@ -70,7 +70,7 @@ impl pb::authorization_service_server::AuthorizationService for Authorization {
     ) -> Result<Response<pb::EndInteractionResponse>, Status> {
         let asked = self.asked(Rpc::EndInteraction, &request, &request.get_ref().request_id)?;
         let client = &asked.client;
-        let outcome = async {
+        let outcome = |place| async {
             check_grants(client, asked.rpc, None, None)?;
             let end = ask::end(request.into_inner())?;
             let end = End {
@@ -79,6 +79,7 @@ impl pb::authorization_service_server::AuthorizationService for Authorization {
                 token: end.token,
                 request_id: end.request_id,
                 arrived: asked.arrived,
+                place: Some(place),
             };
             let ended = self.authorizer.end_interaction(end).await?;
             Ok::<_, Refused>(pb::EndInteractionResponse { ended_at: Some(answer::timestamp(ended.at())) })
@@ -100,15 +101,16 @@ impl Authorization {
     }
 
     /// Runs a call within its time and the server's capacity. What it began goes on to its record even then.
-    async fn respond<T>(
+    async fn respond<T, F: Future<Output = Result<T, Refused>>>(
         &self,
         asked: &Asked,
-        outcome: impl Future<Output = Result<T, Refused>>,
+        outcome: impl FnOnce(OwnedSemaphorePermit) -> F,
     ) -> Result<Response<T>, Status> {
-        let outcome = match self.slots.try_acquire() {
+        let outcome = match Arc::clone(&self.places).try_acquire_owned() {
             Err(_) => Err(Refused::overloaded()),
-            Ok(_slot) => {
-                tokio::time::timeout(asked.time, outcome).await.unwrap_or_else(|_| Err(Refused::out_of_time()))
+            Ok(place) => {
+                let outcome = tokio::time::timeout(asked.time, outcome(place)).await;
+                outcome.unwrap_or_else(|_| Err(Refused::out_of_time()))
             }
         };
         outcome.map(Response::new).map_err(|refused| {
@@ -128,9 +130,9 @@ struct Asked {
 }
 
 impl Asked {
-    fn caller(&self) -> ask::Caller {
+    fn caller(&self, place: OwnedSemaphorePermit) -> ask::Caller {
         let deadline = self.arrived.saturating_add(self.time);
-        ask::Caller { client: Arc::clone(&self.client), arrived: self.arrived, deadline }
+        ask::Caller { client: Arc::clone(&self.client), arrived: self.arrived, deadline, place }
     }
 }
 

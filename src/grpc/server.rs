@@ -6,17 +6,18 @@ use tokio::{
     net::{TcpListener, UnixListener},
     sync::{Semaphore, watch},
     task::JoinHandle,
+    time::{self, Instant},
 };
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{
     service::{Routes, interceptor::InterceptedService},
     transport::{Server, server::TcpIncoming},
 };
-use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     admission::{Doorkeeper, Refusals},
     authorization::Authorization,
+    health::Health,
     proto::{
         DESCRIPTORS,
         countersign::v1::authorization_service_server::{AuthorizationServiceServer, SERVICE_NAME},
@@ -27,8 +28,15 @@ use crate::{audit::Trail, authorize::Authorizer, client::Registry, clock::Clock}
 /// How often folded refusals are looked through.
 const FOLD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many calls one connection may have open: more wait in the client.
-const STREAMS_PER_CONNECTION: u32 = 256;
+/// How long a request may take to arrive, beyond the deadline of its call: a half-sent one holds its stream no longer.
+const ARRIVAL: Duration = Duration::from_secs(1);
+
+/// How often calls in flight are counted while they drain.
+const BETWEEN_COUNTS: Duration = Duration::from_millis(5);
+
+/// How long answers may be on their way once no call is in flight. What is open then is no call: a half-sent request, or a
+/// client that does not read.
+const LAST_BYTES: Duration = Duration::from_millis(250);
 
 /// What the server needs of the rest.
 pub struct Parts {
@@ -40,12 +48,40 @@ pub struct Parts {
     pub trail: Arc<Trail>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// What calls and connections may take.
+    pub caps: Caps,
+}
+
+/// What calls and connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
     /// The largest request, in bytes.
     pub request_bytes: usize,
-    /// How many calls may run at the same time.
-    pub concurrent_calls: usize,
+    /// The largest headers of a request, in bytes.
+    pub header_bytes: u32,
     /// The longest that a call may take.
     pub deadline: Duration,
+    /// How many calls may run at the same time.
+    pub concurrent_calls: usize,
+    /// How many streams one connection may have open.
+    pub streams_per_connection: u32,
+}
+
+/// How long the steps of a stop take.
+#[derive(Clone, Copy, Debug)]
+pub struct StopTimes {
+    /// Calls are still served after NOT_SERVING is told.
+    pub notice: Duration,
+    /// Calls in flight may then end.
+    pub drain: Duration,
+}
+
+impl StopTimes {
+    /// Nobody has to notice; calls may end within `drain`.
+    #[must_use]
+    pub fn within(drain: Duration) -> Self {
+        Self { notice: Duration::ZERO, drain }
+    }
 }
 
 /// Sockets that are bound, but not yet served.
@@ -57,54 +93,64 @@ pub struct Listeners {
     pub unix: Option<UnixListener>,
 }
 
-/// The name under which grpc.health.v1 tells whether the bundle in force is the one that its folder holds.
-pub const POLICY_HEALTH: &str = "countersign.policy";
-
-/// Tells over grpc.health.v1 how the policy stands.
-#[derive(Clone)]
-pub struct PolicyHealth(HealthReporter);
-
-impl PolicyHealth {
-    /// SERVING when the bundle in force is the one that the folder holds, NOT_SERVING when that one was refused. The
-    /// services themselves serve on: an old bundle is a whole one.
-    pub async fn set_current(&self, current: bool) {
-        let status = if current { ServingStatus::Serving } else { ServingStatus::NotServing };
-        self.0.set_service_status(POLICY_HEALTH, status).await;
-    }
-}
-
 /// A server that runs until it is stopped.
 pub struct Serving {
     stop: watch::Sender<bool>,
-    health: Option<HealthReporter>,
+    health: Option<Health>,
+    calls: Calls,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Serving {
     /// A server without health of its own, that stops when `stop` becomes true.
     pub(super) fn of(stop: watch::Sender<bool>, tasks: Vec<JoinHandle<()>>) -> Self {
-        Self { stop, health: None, tasks }
+        Self { stop, health: None, calls: Calls::at_most(0), tasks }
     }
 
-    /// How the policy's health is told; `None` where there is no health.
+    /// The health that it tells; `None`: it tells none.
     #[must_use]
-    pub fn policy_health(&self) -> Option<PolicyHealth> {
-        self.health.clone().map(PolicyHealth)
+    pub fn health(&self) -> Option<&Health> {
+        self.health.as_ref()
     }
 
-    /// Stops: NOT_SERVING, no new connections, calls in flight go on for at most `grace`, then everything ends.
-    pub async fn stop(self, grace: Duration) {
-        if let Some(health) = &self.health {
-            health.set_service_status(SERVICE_NAME, ServingStatus::NotServing).await;
-            health.set_service_status("", ServingStatus::NotServing).await;
+    /// Stops: NOT_SERVING, and calls are served on for the time of the notice; then no new connections, and calls in
+    /// flight may end within the time of the drain; then everything ends. An open stream that is no call holds nothing.
+    pub async fn stop(self, times: StopTimes) {
+        if let Some(health) = self.health {
+            health.stopping().await;
+            time::sleep(times.notice).await;
+            health.dismiss().await;
         }
         self.stop.send_replace(true);
-        let deadline = tokio::time::Instant::now() + grace;
+        let deadline = Instant::now() + times.drain;
+        if time::timeout_at(deadline, self.calls.ended()).await.is_err() {
+            tracing::warn!("calls were cut: they were still in flight at the end of `stop.drain`");
+        }
+        let last = deadline.min(Instant::now() + LAST_BYTES);
         for mut task in self.tasks {
-            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
-                tracing::warn!("calls were still in flight at the end of the grace period");
+            if time::timeout_at(last, &mut task).await.is_err() {
                 task.abort();
             }
+        }
+    }
+}
+
+/// The calls that run at the same time: each holds a place until its recipe has ended, even if its client goes away.
+struct Calls {
+    places: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Calls {
+    fn at_most(most: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(most)), most }
+    }
+
+    /// Returns once none is in flight. Counted again and again: whoever waited in line for all the places would take
+    /// them from calls that are still served.
+    async fn ended(&self) {
+        while self.places.available_permits() < self.most {
+            time::sleep(BETWEEN_COUNTS).await;
         }
     }
 }
@@ -114,19 +160,20 @@ impl Serving {
 /// # Errors
 /// When the descriptor set of this binary is broken.
 pub async fn serve(parts: Parts, listeners: Listeners) -> Result<Serving, tonic_reflection::server::Error> {
+    let caps = parts.caps;
+    let calls = Calls::at_most(caps.concurrent_calls);
     let refusals = Arc::new(Refusals::new(parts.trail, Arc::clone(&parts.clock)));
     let service = AuthorizationServiceServer::new(Authorization {
         authorizer: parts.authorizer,
         refusals: Arc::clone(&refusals),
         clock: parts.clock,
-        slots: Semaphore::new(parts.concurrent_calls),
-        deadline: parts.deadline,
+        places: Arc::clone(&calls.places),
+        deadline: caps.deadline,
     })
-    .max_decoding_message_size(parts.request_bytes);
+    .max_decoding_message_size(caps.request_bytes);
     let doorkeeper = Doorkeeper { registry: parts.registry, refusals: Arc::clone(&refusals) };
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_service_status(SERVICE_NAME, ServingStatus::Serving).await;
-    PolicyHealth(health.clone()).set_current(true).await;
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let health = Health::serving(reporter).await;
     let routes = Routes::new(InterceptedService::new(service, doorkeeper))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
@@ -137,7 +184,9 @@ pub async fn serve(parts: Parts, listeners: Listeners) -> Result<Serving, tonic_
     let mut tasks = vec![tokio::spawn(fold(refusals, stopped.clone()))];
     let server = || {
         Server::builder()
-            .max_concurrent_streams(STREAMS_PER_CONNECTION)
+            .max_concurrent_streams(caps.streams_per_connection)
+            .http2_max_header_list_size(caps.header_bytes)
+            .timeout(caps.deadline + ARRIVAL)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .add_routes(routes.clone())
     };
@@ -150,7 +199,7 @@ pub async fn serve(parts: Parts, listeners: Listeners) -> Result<Serving, tonic_
         let serving = server().serve_with_incoming_shutdown(UnixListenerStream::new(unix), told(stopped));
         tasks.push(tokio::spawn(logged(serving)));
     }
-    Ok(Serving { stop, health: Some(health), tasks })
+    Ok(Serving { stop, health: Some(health), calls, tasks })
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -102,6 +102,8 @@ fn call(clock: &dyn Clock, request_id: &str) -> Call {
         client: Arc::new(client),
         arrived: clock.uptime(),
         deadline: clock.uptime() + Duration::from_secs(5),
+        place: None,
+        stopwatch: Arc::default(),
         interaction: Interaction {
             channel: Channel::Portal,
             id: request_id.to_owned(),

@@ -9,7 +9,7 @@ use std::{
 
 use countersign::{
     client::{Assertion, Rpc, Shown, token},
-    config::{Audit, Config, ConfigError, Limits, Log, Place, Policy, Verify},
+    config::{Audit, Config, ConfigError, Limits, Log, Place, Policy, Stop, Verify},
     interaction::Channel,
 };
 use jiff::SignedDuration;
@@ -81,6 +81,7 @@ fn the_example_starts_and_its_values_are_the_defaults() {
     assert_eq!(config.audit, Audit::default());
     assert_eq!(config.verify, Verify::default());
     assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.stop, Stop::default());
     assert_eq!(config.log, Log::default());
     assert_eq!(config.data.directory, setup.home.path().join("data"));
     let minimal = setup.parse(&sound_client()).unwrap();
@@ -91,7 +92,7 @@ fn the_example_starts_and_its_values_are_the_defaults() {
 #[test]
 fn the_example_documents_every_key_with_its_default() {
     let setup = Setup::new();
-    for section in ["listen", "data", "keys", "client", "policy", "audit", "verify", "limits", "log"] {
+    for section in ["listen", "data", "keys", "client", "policy", "audit", "verify", "limits", "stop", "log"] {
         let header = if section == "client" { "[[client]]".to_owned() } else { format!("[{section}]") };
         let asked = EXAMPLE.replacen(&header, &format!("{header}\nno_such_key = 1"), 1);
         let Err(ConfigError::UnknownKey { key, known, .. }) = setup.parse(&asked) else {
@@ -229,6 +230,10 @@ accepts_tokens_from = ['ivr']"
         (&with("[limits]\nrequest_bytes = 1"), "limits.request_bytes: must be"),
         (&with("[limits]\ndeadline = '1ms'"), "limits.deadline: must be"),
         (&with("[limits]\nconcurrent_calls = -1"), "limits.concurrent_calls: must be"),
+        (&with("[limits]\nheader_bytes = 100"), "limits.header_bytes: must be a whole number from 2048 to 262144"),
+        (&with("[limits]\nstreams_per_connection = 0"), "limits.streams_per_connection: must be"),
+        (&with("[stop]\nnotice = '2m'"), "stop.notice: must be a duration from 0s to 1m"),
+        (&with("[stop]\ndrain = '0s'"), "stop.drain: must be a duration from 100ms to 5m"),
         (&with("[log]\nformat = 'xml'"), "log.format: must be \"pretty\" or \"json\""),
         (&with("[log]\nfilter = 'countersign=loud'"), "log.filter: is no filter"),
     ];

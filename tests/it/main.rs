@@ -28,6 +28,7 @@ mod directory;
 mod examples;
 mod house;
 mod interaction;
+mod life_cycle;
 mod limits;
 mod marked;
 mod matrix;

@@ -20,12 +20,13 @@ use countersign::{
 };
 use tokio::task::JoinSet;
 use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
     answer::{decided, refusal},
     passphrase::PHRASE,
     question::{Question, ask},
-    sidecar::{Home, Sidecar, eventually},
+    sidecar::{Client, Home, Sidecar, connect, eventually, patiently},
 };
 
 const WRONG: &str = "nothing of the kind whatever";
@@ -140,4 +141,62 @@ async fn a_flood_of_passphrases_keeps_nobody_else_waiting() {
 fn tried(home: &Home) -> usize {
     let tried = |record: &Record| matches!(record, Record::Decision(record) if record.person.evidence == "passphrase");
     home.records().iter().filter(|record| tried(record)).count()
+}
+
+// proves: A30
+#[tokio::test]
+async fn calls_beyond_the_places_are_refused_and_a_place_comes_back() {
+    let sidecar = Sidecar::start_with("[limits]\nconcurrent_calls = 1\n[verify]\nfloor = \"2s\"\n").await;
+    sidecar.set_passphrase(Some(sample::ADA), PHRASE).await;
+    let ivr = sidecar.client("ivr");
+    // Its answer leaves after two seconds.
+    let slow = ivr.insist(ask(Phone, "account.view").by(sample::ADA).saying(PHRASE));
+    let refused = eventually(async || {
+        let status = ivr.authorize(ask(Phone, "general.ask")).await.err()?;
+        let (code, reason, _) = refusal(&status);
+        assert_eq!((code, reason.as_str()), (Code::ResourceExhausted, "OVERLOADED"));
+        Some(())
+    });
+    let (answer, ()) = tokio::join!(slow, refused);
+    assert_eq!(decided(&answer.unwrap()), PERMITTED);
+    assert_eq!(decided(&ivr.insist(ask(Phone, "general.ask")).await.unwrap()), (Decision::Allow, Reason::Open));
+}
+
+// proves: A30
+#[tokio::test]
+async fn headers_beyond_the_cap_are_refused_and_the_sidecar_serves_on() {
+    let sidecar = Sidecar::start_with("[limits]\nheader_bytes = 4096\n").await;
+    for (length, is_taken) in [(1_000, true), (8_000, false), (100_000, false)] {
+        let mut stub = AuthorizationServiceClient::new(sidecar.channel());
+        let mut request = tonic::Request::new(AuthorizeRequest::from(ask(Phone, "general.ask")));
+        let token = format!("Bearer {}", sidecar.home.token("ivr"));
+        request.metadata_mut().insert("authorization", token.parse().unwrap());
+        request.metadata_mut().insert("x-padding", "x".repeat(length).parse().unwrap());
+        let answer = patiently(stub.authorize(request)).await;
+        assert_eq!(answer.is_ok(), is_taken, "{length}: {answer:?}");
+    }
+    let general = sidecar.client("ivr").authorize(ask(Phone, "general.ask")).await.unwrap();
+    assert_eq!(decided(&general), (Decision::Allow, Reason::Open));
+}
+
+// proves: A30
+#[tokio::test]
+async fn a_connection_has_so_many_streams_and_more_wait_in_the_client() {
+    let sidecar = Sidecar::start_with("[limits]\nstreams_per_connection = 2\n").await;
+    let mut health = HealthClient::new(sidecar.channel());
+    let mut watching = Vec::new();
+    for _ in 0..2 {
+        let mut stream = patiently(health.watch(HealthCheckRequest::default())).await.unwrap().into_inner();
+        patiently(stream.message()).await.unwrap().unwrap();
+        watching.push(stream);
+    }
+    let ivr = sidecar.client("ivr");
+    let third = tokio::spawn(async move { ivr.authorize(ask(Phone, "general.ask")).await });
+    let elsewhere = Client::new(connect(sidecar.address()).await, Some(sidecar.home.token("ivr")));
+    for _ in 0..100 {
+        elsewhere.authorize(ask(Phone, "general.ask")).await.unwrap();
+    }
+    assert!(!third.is_finished(), "a third stream was opened");
+    watching.pop();
+    assert_eq!(decided(&third.await.unwrap().unwrap()), (Decision::Allow, Reason::Open));
 }

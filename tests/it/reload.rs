@@ -16,8 +16,8 @@ use countersign::{
     audit::{Record, record::LifecycleRecord},
     directory::sample,
     grpc::{
+        health::POLICY_HEALTH,
         proto::countersign::v1::{Channel::Phone, Decision, EscalationMode},
-        server::POLICY_HEALTH,
     },
     policy::Bundle,
 };

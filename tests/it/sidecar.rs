@@ -84,6 +84,10 @@ impl Home {
         let mut text =
             format!("[listen]\ntcp = \"{tcp}\"\n[data]\ndirectory = \"data\"\n[keys]\ndirectory = \"keys\"\n");
         text.push_str(settings);
+        // Nobody has to notice that a sidecar of the tests goes away.
+        if !settings.contains("[stop]") {
+            text.push_str("\n[stop]\nnotice = \"0s\"\n");
+        }
         for ((name, grants), (_, token)) in CLIENTS.iter().zip(&self.tokens) {
             let digest = TokenDigest::of(token);
             text.push_str(&format!("\n[[client]]\nname = \"{name}\"\ntoken_digests = [\"{digest}\"]\n{grants}\n"));
@@ -145,6 +149,11 @@ impl Sidecar {
         running.seed(sample::changes(now)).await.unwrap();
         let channel = connect(running.tcp_addr().unwrap()).await;
         Self { home, running, channel }
+    }
+
+    /// Changes the disk that must stay free, as if it had filled up or been cleared.
+    pub fn reserve_disk(&self, mib: u64) {
+        self.running.trail().set_reserve_mib(mib);
     }
 
     pub fn address(&self) -> SocketAddr {

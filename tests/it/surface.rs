@@ -8,11 +8,11 @@ use std::{
 use countersign::{
     directory::sample,
     grpc::{
+        health::POLICY_HEALTH,
         proto::{
             DESCRIPTORS,
             countersign::v1::{Channel::Phone, authorization_service_server::SERVICE_NAME},
         },
-        server::POLICY_HEALTH,
     },
 };
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};

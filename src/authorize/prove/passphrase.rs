@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{Proved, Unproved};
 use crate::{
-    authorize::{Authorizer, Call, Undecided},
+    authorize::{Authorizer, Call, Step, Undecided},
     directory::{
         AccountSelector, Selection, Standing,
         credential::{Credentials, Granted, Held, Settled, StoredHashText, Success, Target, Tried},
@@ -58,6 +58,7 @@ impl Authorizer {
             Some(contact) => self.directory.find_standing(contact).await?,
             None => None,
         };
+        self.enter(call, Step::Throttle);
         let attempt = self.attempt(call, standing.as_ref(), now).await?;
         let lane = attempt.lane().code();
         let grant = match self.passphrases.budgets.reserve(&attempt).await? {
@@ -69,7 +70,7 @@ impl Authorizer {
         };
         self.note_alarms(&grant);
         let reserved = Reserved { attempt, grant };
-        let (matched, what) = self.hashed(permit, &reserved, standing.as_ref(), passphrase, now).await?;
+        let (matched, what) = self.hashed(call, permit, &reserved, standing.as_ref(), passphrase, now).await?;
         let wrong = |what| {
             let Grant { tries_left, retry_at, .. } = reserved.grant;
             Proved::No(Unproved::PassphraseNotAccepted {
@@ -83,6 +84,7 @@ impl Authorizer {
         let Some(proof) = self.settled(call, &reserved, matched, granted, passphrase, now).await? else {
             return Ok(wrong("changed_meanwhile"));
         };
+        self.enter(call, Step::Directory);
         // Read again: the proof counts for the person as he stands now.
         let Some(standing) = self.directory.find_standing(proof.contact()).await? else {
             return Ok(wrong("changed_meanwhile"));
@@ -142,6 +144,7 @@ impl Authorizer {
     /// The durable count, then the hash. `None` is anything but a match; the text says what, for the audit.
     async fn hashed(
         &self,
+        call: &Call,
         permit: HashPermit,
         reserved: &Reserved,
         standing: Option<&Standing>,
@@ -166,11 +169,13 @@ impl Authorizer {
                 return Ok((None, what));
             }
             Tried::Absent(_) => {
+                self.enter(call, Step::Hash);
                 return match permit.verify(passphrase, Against::Decoy).done().await? {
                     Verdict::Differs | Verdict::Matches(_) => Ok((None, what)),
                 };
             }
         };
+        self.enter(call, Step::Hash);
         // A damaged row must not tell itself from a wrong phrase: the log and the audit know.
         let hash = match hasher.read(granted.stored.as_phc()) {
             Ok(hash) => hash,
@@ -208,6 +213,7 @@ impl Authorizer {
         now: Timestamp,
     ) -> Result<Option<PassphraseProof>, Undecided> {
         let PassphraseParts { credentials, budgets, rules, .. } = &self.passphrases;
+        self.enter(call, Step::Throttle);
         let rehash = if matched.needs_rehash() { self.rehashed(passphrase).await } else { None };
         let Granted { credential, version, .. } = granted;
         let line = rules.line(call.interaction.calling_number.as_ref(), call.interaction.attestation);

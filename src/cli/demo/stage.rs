@@ -199,7 +199,7 @@ fn config_text(port: u16, tokens: &[(&str, Zeroizing<String>)]) -> String {
     // The passphrases are minutes old, and orders would wait a day for them (A31): the demo does not.
     let mut text = format!(
         "[listen]\ntcp = \"127.0.0.1:{port}\"\n[data]\ndirectory = \"data\"\n[keys]\ndirectory = \"keys\"\n\
-         [policy]\ncool_off = \"0s\"\n"
+         [policy]\ncool_off = \"0s\"\n[stop]\nnotice = \"0s\"\n"
     );
     for ((name, grants), (_, token)) in CLIENTS.iter().zip(tokens) {
         let digest = TokenDigest::of(token);

@@ -1,0 +1,49 @@
+//! Looks at what every answer needs, and tells health what is found.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{self, MissedTickBehavior};
+
+use crate::{
+    audit::{AuditError, Record, Trail, record::LifecycleRecord},
+    directory::sqlite::Store,
+    grpc::health::Health,
+    policy::Current,
+};
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What is looked at.
+pub(super) struct Looks {
+    pub(super) trail: Arc<Trail>,
+    pub(super) store: Store,
+    pub(super) policy: Arc<Current>,
+}
+
+impl Looks {
+    /// Looks for as long as the sidecar runs.
+    pub(super) async fn keep_telling(self, health: Health) {
+        let mut ticks = time::interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            health.note(self.look(health.is_serving()).await).await;
+        }
+    }
+
+    /// Whether an answer could be decided and recorded now. After an interruption the audit must take a record first: it
+    /// says since when answers are given again.
+    async fn look(&self, is_serving: bool) -> Result<(), String> {
+        self.store.ping().await.map_err(|error| error.to_string())?;
+        match self.trail.health() {
+            Ok(()) if is_serving => Ok(()),
+            Ok(()) | Err(AuditError::Write(_)) => {
+                let resumed = LifecycleRecord::new("resumed", self.policy.snapshot().revision());
+                let recorded = self.trail.record(Record::Lifecycle(resumed)).await;
+                recorded.map(drop).map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}

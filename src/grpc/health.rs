@@ -1,0 +1,94 @@
+//! `grpc.health.v1`: whether calls are served, per service. What makes a sidecar unwell is looked at elsewhere.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32, Ordering},
+};
+
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use super::proto::countersign::v1::authorization_service_server::SERVICE_NAME;
+
+/// How many looks in a row must find something wrong: a store that is busy for one look tells nothing.
+const LOOKS: u32 = 2;
+
+/// The name under which it is told whether the bundle in force is the one that its folder holds.
+pub const POLICY_HEALTH: &str = "countersign.policy";
+
+/// The service, and the server as a whole.
+const SERVICES: [&str; 2] = [SERVICE_NAME, ""];
+
+/// What is told to whoever asks for health, or watches it.
+#[derive(Clone)]
+pub struct Health {
+    reporter: HealthReporter,
+    serving: Arc<AtomicBool>,
+    /// Looks in a row that found something wrong.
+    unwell: Arc<AtomicU32>,
+}
+
+impl Health {
+    /// SERVING: to be made once all parts are proven.
+    pub(super) async fn serving(reporter: HealthReporter) -> Self {
+        let health = Self { reporter, serving: Arc::default(), unwell: Arc::default() };
+        health.tell(true).await;
+        health.set_policy_current(true).await;
+        health
+    }
+
+    /// Notes what one look at the parts found. It becomes NOT_SERVING and SERVING again by itself.
+    pub async fn note(&self, look: Result<(), String>) {
+        let is_serving = self.is_serving();
+        match look {
+            Ok(()) => {
+                self.unwell.store(0, Ordering::Relaxed);
+                if !is_serving {
+                    tracing::info!("health is SERVING again");
+                    self.tell(true).await;
+                }
+            }
+            Err(why) => {
+                let looks = self.unwell.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+                if is_serving && looks >= LOOKS {
+                    tracing::error!(why, "health is NOT_SERVING until this is mended; looked at every second");
+                    self.tell(false).await;
+                }
+            }
+        }
+    }
+
+    /// SERVING under [`POLICY_HEALTH`] when the bundle in force is the one that the folder holds, NOT_SERVING when that one
+    /// was refused. The services themselves serve on: an old bundle is a whole one.
+    pub async fn set_policy_current(&self, current: bool) {
+        self.reporter.set_service_status(POLICY_HEALTH, status(current)).await;
+    }
+
+    /// Whether SERVING is told.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+
+    /// Tells NOT_SERVING from now on: the server stops.
+    pub(super) async fn stopping(&self) {
+        self.tell(false).await;
+    }
+
+    /// Ends the streams of whoever watches, so that none of them holds the exit.
+    pub(super) async fn dismiss(mut self) {
+        for service in SERVICES.into_iter().chain([POLICY_HEALTH]) {
+            self.reporter.clear_service_status(service).await;
+        }
+    }
+
+    async fn tell(&self, serving: bool) {
+        self.serving.store(serving, Ordering::Relaxed);
+        for service in SERVICES {
+            self.reporter.set_service_status(service, status(serving)).await;
+        }
+    }
+}
+
+fn status(serving: bool) -> ServingStatus {
+    if serving { ServingStatus::Serving } else { ServingStatus::NotServing }
+}

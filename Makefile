@@ -23,9 +23,10 @@ test: install ## Every test
 soak: install ## The tests with rounds, again and again: kill -9 under load, and 200 guesses at once
 	CRASH_ROUNDS=25 ATTACK_ROUNDS=20 cargo test --test it -- --nocapture crash:: attackers::
 
-bench: ## Cost of a durable decision and of a hash, as ratios to what runs beside them
+bench: ## Cost of a durable decision, a hash and the rules, as ratios to what runs beside them
 	cargo bench --bench authorize
 	cargo bench --bench hash
+	cargo bench --bench policy
 
 timing: ## Whether answers to passphrases differ in time
 	cargo bench --bench timing

@@ -62,7 +62,10 @@ const KEPT_ENTITY_SETS: usize = 1_024;
 /// The rules of one bundle.
 pub(super) struct Rules {
     schema: Schema,
-    policies: PolicySet,
+    /// For each action the rules whose scope covers it: the others have nothing to say of it.
+    by_action: BTreeMap<String, PolicySet>,
+    /// The rules that forbid by what no role, and nothing on file about the account, can change.
+    blind: BTreeSet<String>,
     places: BTreeMap<String, Place>,
     roles: Vec<RoleName>,
     role_uids: Vec<EntityUid>,
@@ -94,14 +97,19 @@ impl Rules {
         let action_entities = schema
             .action_entities()
             .map_err(|error| files.fault(SCHEMA, None, error.to_string(), "mend the groups of its actions"))?;
-        Ok(Self {
+        let rules = Self {
             actions: declared.actions.iter().map(|name| (name.clone(), uid("Action", name))).collect(),
             groups: groups(&action_entities, &declared),
             role_uids: declared.roles.iter().map(|role| uid("Role", role.as_str())).collect(),
             roles: declared.roles,
             schema,
             proof_first: proof_first(&policies),
-            policies,
+            blind: policies
+                .policies()
+                .filter(|policy| is_blind(policy))
+                .map(|policy| policy.id().to_string())
+                .collect(),
+            by_action: BTreeMap::new(),
             places,
             action_entities,
             entities: RwLock::default(),
@@ -109,7 +117,24 @@ impl Rules {
             resource: uid("Resource", "resource"),
             words: Words::new(),
             authorizer: Authorizer::new(),
-        })
+        };
+        Ok(Self { by_action: rules.sorted_by_action(files, &policies)?, ..rules })
+    }
+
+    fn sorted_by_action(
+        &self,
+        files: &Files,
+        policies: &PolicySet,
+    ) -> Result<BTreeMap<String, PolicySet>, BundleError> {
+        let mut sorted = BTreeMap::new();
+        for (name, action) in &self.actions {
+            let covering =
+                policies.policies().filter(|policy| self.covers(&policy.action_constraint(), action)).cloned();
+            let set = PolicySet::from_policies(covering)
+                .map_err(|error| files.fault(SCHEMA, None, error.to_string(), "give each rule an id of its own"))?;
+            sorted.insert(name.clone(), set);
+        }
+        Ok(sorted)
     }
 
     /// The roles that the schema declares, in its order.
@@ -139,6 +164,11 @@ impl Rules {
         self.proof_first.iter().any(|constraint| self.covers(constraint, uid))
     }
 
+    /// Whether one of these rules, which refused, refuses whatever the roles and whatever is on file about the account.
+    pub(super) fn refuses_everybody(&self, rules: &str) -> bool {
+        rules.split(',').any(|rule| self.blind.contains(rule))
+    }
+
     fn covers(&self, constraint: &ActionConstraint, action: &EntityUid) -> bool {
         match constraint {
             ActionConstraint::Any => true,
@@ -156,13 +186,15 @@ impl Rules {
         situation: &Situation,
         attributes: Option<&BTreeMap<String, AttributeValue>>,
     ) -> Result<Answer, Fault> {
-        let action = self.actions.get(action).ok_or_else(|| Fault::UnknownAction(action.to_owned()))?;
+        let unknown = || Fault::UnknownAction(action.to_owned());
+        let policies = self.by_action.get(action).ok_or_else(unknown)?;
+        let action = self.actions.get(action).ok_or_else(unknown)?;
         let context = self.words.context(situation, attributes).map_err(Fault::Misfit)?;
         let request =
             Request::new(self.caller.clone(), action.clone(), self.resource.clone(), context, Some(&self.schema))
                 .map_err(|error| Fault::Misfit(error.to_string()))?;
         let entities = self.entities(situation.roles)?;
-        let response = self.authorizer.is_authorized(&request, &self.policies, &entities);
+        let response = self.authorizer.is_authorized(&request, policies, &entities);
         if let Some(error) = response.diagnostics().errors().next() {
             let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;
             return Err(Fault::Failed { rule: error.policy_id().to_string(), why: error.inner().to_string() });
@@ -486,6 +518,19 @@ fn proof_first(policies: &PolicySet) -> Vec<ActionConstraint> {
             && conditions(policy) == form
     };
     policies.policies().filter(has_form).map(Policy::action_constraint).collect()
+}
+
+/// What may differ between two callers on one channel with one proof.
+const PERSONAL: [&str; 6] =
+    ["principal", "primary_admin", "in_cool_off", "number_moves_locked", "business_exemption", "marketing_approved"];
+
+/// Whether a rule forbids by channel, method, proof and attributes alone. Whatever reads a field names it.
+fn is_blind(policy: &Policy) -> bool {
+    let Some(conditions) = conditions(policy).map(|conditions| conditions.to_string()) else { return false };
+    let speaks_of = |word: &str| conditions.contains(&format!("\"{word}\""));
+    policy.effect() == Effect::Forbid
+        && policy.principal_constraint() == PrincipalConstraint::Any
+        && !PERSONAL.into_iter().any(speaks_of)
 }
 
 fn conditions(policy: &Policy) -> Option<serde_json::Value> {

@@ -170,8 +170,8 @@ pub(super) fn open_channels(rules: &Rules, action: &Arc<Action>) -> BTreeMap<Cha
 /// The methods by which somebody could be allowed, per channel, the best first.
 pub(super) fn accepted_methods(rules: &Rules, action: &Arc<Action>) -> BTreeMap<Channel, Vec<Method>> {
     let accepted = |channel: Channel, method: Method| {
-        RoleSet::samples(rules.roles()).any(|roles| {
-            FAVOURS.into_iter().any(|(primary_admin, approved)| {
+        for roles in RoleSet::samples(rules.roles()) {
+            for (primary_admin, approved) in FAVOURS {
                 let situation = Situation {
                     roles,
                     primary_admin,
@@ -181,9 +181,14 @@ pub(super) fn accepted_methods(rules: &Rules, action: &Arc<Action>) -> BTreeMap<
                     proof: method.best_band(),
                     ..Situation::stranger(channel)
                 };
-                matches!(ask(rules, action, &situation), Ok(Answer::Permitted(_)))
-            })
-        })
+                match ask(rules, action, &situation) {
+                    Ok(Answer::Permitted(_)) => return true,
+                    Ok(Answer::Refused(by)) if rules.refuses_everybody(&by) => return false,
+                    Ok(Answer::Refused(_)) | Err(_) => {}
+                }
+            }
+        }
+        false
     };
     Channel::ALL
         .into_iter()

@@ -138,7 +138,7 @@ pub fn render(bundle: &Bundle) -> String {
          Below a table stand the lines that another condition of caller or account changes.\n",
     );
     for action in bundle.actions() {
-        let _ = writeln!(out, "\n{} ({})", action.name, action.class.code());
+        let _ = writeln!(out, "\n{} ({}){}", action.name, action.class.code(), accepted(bundle, action));
         let columns = columns(bundle, action);
         let mut shown = None;
         let channels = columns.iter().map(|(channel, _)| {
@@ -165,6 +165,17 @@ pub fn render(bundle: &Bundle) -> String {
         }
     }
     out
+}
+
+/// By which methods identity is proved for it, channel by channel.
+fn accepted(bundle: &Bundle, action: &Arc<Action>) -> String {
+    let on = |channel: Channel| {
+        let methods: Vec<&str> = bundle.accepted_methods(action, channel).iter().map(|method| method.code()).collect();
+        let proves = bundle.open_permit(action, channel).is_none() && !methods.is_empty();
+        proves.then(|| format!("{}: {}", channel.code(), methods.join(" or ")))
+    };
+    let all: Vec<String> = Channel::ALL.into_iter().filter_map(on).collect();
+    if all.is_empty() { String::new() } else { format!(", proved on {}", all.join(", ")) }
 }
 
 /// A role and what becomes of its bearer, column by column.

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 
 #[path = "policy/mistakes.rs"]
 mod mistakes;
+#[path = "policy/mutation.rs"]
+mod mutation;
 
 // proves: A15
 #[test]

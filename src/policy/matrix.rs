@@ -9,6 +9,10 @@ use crate::{
     interaction::Channel,
 };
 
+mod diff;
+
+pub use diff::diff;
+
 /// What becomes of a caller who holds one role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 mod mistakes;
 #[path = "policy/mutation.rs"]
 mod mutation;
+#[path = "policy/worked.rs"]
+mod worked;
 
 // proves: A15
 #[test]

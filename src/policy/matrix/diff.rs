@@ -67,6 +67,7 @@ impl Table<'_> {
         if conditions.is_empty() && self.head == now.head {
             return;
         }
+        part(out);
         for (was, is) in self.head.iter().zip(&now.head) {
             if was == is {
                 print(' ', is, out);
@@ -101,12 +102,20 @@ impl Table<'_> {
     }
 
     fn whole(&self, sign: char, out: &mut String) {
+        part(out);
         for line in &self.head {
             print(sign, line, out);
         }
         for line in self.lines.iter().filter(|line| line.condition.is_none()) {
             print(sign, line.text, out);
         }
+    }
+}
+
+/// Tables stand apart.
+fn part(out: &mut String) {
+    if !out.is_empty() {
+        out.push('\n');
     }
 }
 

@@ -20,15 +20,17 @@ use crate::{
     throttle::{ThrottleError, release::release_at},
 };
 
+pub mod cases;
 pub mod cool_off;
 pub mod decision;
 pub mod end;
+pub mod permit;
 mod prove;
 mod recipe;
 pub mod stopwatch;
 
 pub use decision::{Allow, Cause, Decision, Reason};
-pub use prove::{PassphraseParts, Verification};
+pub use prove::{PassphraseParts, Unproved, Verification};
 pub use stopwatch::{Step, Stopwatch};
 
 /// The rules of time that the recipe applies; from config.

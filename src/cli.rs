@@ -18,6 +18,7 @@ mod door;
 mod headline;
 mod keys;
 mod passphrase;
+mod policy;
 mod role;
 mod secret;
 mod serve;
@@ -46,6 +47,7 @@ enum Command {
     Serve(serve::Serve),
     Ask(Box<ask::Ask>),
     Audit(audit::Audit),
+    Policy(policy::Policy),
     Keys(keys::Keys),
     Passphrase(passphrase::Passphrase),
     Account(account::Account),
@@ -64,6 +66,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(command) => command.run(),
         Command::Ask(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Policy(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::Passphrase(command) => command.run(),
         Command::Account(command) => command.run(),

@@ -18,6 +18,7 @@ use crate::{
 
 mod actions;
 mod bundle;
+mod cases;
 pub mod catalogue;
 mod cedar;
 mod checks;
@@ -30,7 +31,9 @@ mod situation;
 mod source;
 
 pub use bundle::Bundle;
+pub use cases::{Case, Cases, Expected, Fixture, Shown};
 pub use catalogue::{Action, AttributeKind, Guidance, GuidanceFor, Obligation, Remedy};
+pub use cedar::Place;
 pub use current::Current;
 pub use error::{BundleError, ResourceError};
 pub use source::Files;

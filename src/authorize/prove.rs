@@ -10,7 +10,7 @@ mod token;
 pub use passphrase::PassphraseParts;
 pub use token::Verification;
 
-use super::{Authorizer, Call, Evidence, Undecided};
+use super::{Authorizer, Call, Evidence, Undecided, permit::is_looked_at};
 use crate::{
     directory::{Revision, Selection},
     identity::{self, Method, Proof, Verified, login, token::Fault},
@@ -43,7 +43,7 @@ impl Proved {
 
 /// Why nobody is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unproved {
+pub enum Unproved {
     /// No action of the call needs proof.
     NotNeeded,
     /// No evidence was shown.
@@ -147,7 +147,7 @@ impl Authorizer {
         accepted: &[Method],
         now: Timestamp,
     ) -> Result<Proved, Undecided> {
-        if call.evidence.method().is_some_and(|method| !accepted.contains(&method)) {
+        if !is_looked_at(call.evidence.method(), accepted) {
             return Ok(Proved::No(Unproved::MethodNotAccepted));
         }
         match &call.evidence {

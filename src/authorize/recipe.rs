@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{
     Allow, Answer, Ask, Authorizer, Call, Cause, Decision, Escalate, Evidence, Freshness, Reason, Reply, Step,
     Undecided, cool_off,
+    permit::{self, Asker, Bearer, Judged, Judgement, Matter, Verdict},
     prove::{Proved, Unproved},
 };
 use crate::{
@@ -15,11 +16,10 @@ use crate::{
         record::{BatchRecord, Call as CallEntry, DecisionRecord, Item, Person},
     },
     client::Rpc,
-    directory::OpenOutcome,
-    directory::{Selection, Standing, role::effective_roles},
+    directory::{OpenOutcome, Selection, Standing},
     escalation::{ESCALATION_LIFE, NewEscalation},
-    identity::{Method, Verified},
-    policy::{Action, Bundle, Question, Ruling},
+    identity::Method,
+    policy::{Action, Bundle},
 };
 
 /// An answer, and what only the audit is told about it.
@@ -182,114 +182,69 @@ impl Deciding<'_> {
         }
     }
 
-    /// Step 5 for one action: open to everybody; or asked for proof; or tenant and scope, then policy.
+    /// Step 5 for one action; the directory is asked for the primary administrator only where a refusal depends on him.
     async fn permit(&self, footing: &Footing, action: &Arc<Action>, ask: &Ask) -> Result<Decided, Undecided> {
-        let channel = self.call.interaction.channel;
-        if let Some(permit) = self.bundle.open_permit(action, channel) {
-            let allow = Allow::open(permit, self.act_before());
-            return self.decided(action, ask, Decision::Allow(allow), Cause::OpenToEverybody, "");
-        }
-        let accepted = self.bundle.accepted_methods(action, channel);
-        if accepted.is_empty() {
-            let decision = Decision::Deny { reason: Reason::NotOnThisChannel, retry_after: None };
-            return self.decided(action, ask, decision, Cause::NobodyCould, "");
-        }
-        match &footing.proved {
-            Proved::No(unproved) => {
-                let (decision, cause) = unproved_answer(*unproved, accepted);
-                self.decided(action, ask, decision, cause, "")
+        let matter = Matter {
+            bundle: &self.bundle,
+            action,
+            channel: self.call.interaction.channel,
+            site: ask.resource.site.as_ref(),
+            attributes: &ask.resource.attributes,
+        };
+        let asker = match &footing.proved {
+            Proved::No(unproved) => Asker::Unproved(*unproved),
+            Proved::Yes { verified, .. } => Asker::Proved(Bearer {
+                standing: verified.standing(),
+                method: verified.method(),
+                proof: verified.band(self.now, self.rooms.terms.fresh_within),
+                in_cool_off: footing.in_cool_off,
+            }),
+        };
+        let judged = match permit::judge(matter, asker) {
+            Judgement::Final(judged) => judged,
+            Judgement::Escalates(refused) => {
+                let primary = self.find_primary_admin(&footing.proved).await?;
+                refused.put_before(primary.as_ref())
             }
-            Proved::Yes { verified, .. } => self.permit_verified(footing, action, ask, verified).await,
-        }
+        };
+        self.decided(footing, action, ask, judged).await
     }
 
-    async fn permit_verified(
+    async fn find_primary_admin(&self, proved: &Proved) -> Result<Option<Standing>, Undecided> {
+        let Proved::Yes { verified, .. } = proved else { return Ok(None) };
+        let Some(primary) = &verified.standing().account.primary_admin else { return Ok(None) };
+        self.enter(Step::Directory);
+        let found = self.rooms.directory.find_standing(primary).await?;
+        self.enter(Step::Policy);
+        Ok(found)
+    }
+
+    /// Turns a verdict into a decision: what only a call has is added, and an escalation is opened.
+    async fn decision(
         &self,
         footing: &Footing,
         action: &Arc<Action>,
         ask: &Ask,
-        verified: &Verified,
-    ) -> Result<Decided, Undecided> {
-        let standing = verified.standing();
-        let site = ask.resource.site.as_ref();
-        if site.is_some_and(|site| !standing.account.has_site(site)) {
-            let decision = Decision::Deny { reason: Reason::NotPermitted, retry_after: None };
-            return self.decided(action, ask, decision, Cause::UnknownSite, "");
-        }
-        let channel = self.call.interaction.channel;
-        let roles = effective_roles(&standing.account, &standing.assignments, site);
-        let question = Question {
-            action,
-            channel,
-            roles: &roles,
-            method: Some(verified.method()),
-            proof: verified.band(self.now, self.rooms.terms.fresh_within),
-            primary_admin: standing.is_primary_admin(),
-            in_cool_off: footing.in_cool_off,
-            number_moves_locked: standing.account.number_moves_locked,
-            business_exemption: standing.account.cpni_exemption.applies(),
-            marketing_approved: standing.account.marketing_approved.is_some(),
-            attributes: &ask.resource.attributes,
-        };
-        let rule = match self.bundle.decide(&question) {
-            Ruling::Permitted(permit) => {
-                let rule = permit.rule().to_owned();
-                let allow = Allow::protected(verified, permit, self.act_before());
-                return self.decided(action, ask, Decision::Allow(allow), Cause::PermittedByRule, &rule);
-            }
-            Ruling::Refused { rule } => rule,
-        };
-        if let Some(accepted) = self.better_proof_would_do(&question) {
-            let decision = Decision::Challenge { reason: Reason::FreshEvidenceRequired, accepted, attempts_left: None };
-            return self.decided(action, ask, decision, Cause::ProofTooWeak, &rule);
-        }
-        let (decision, cause) = self.escalated_or_denied(action, ask, standing, &question).await?;
-        self.decided(action, ask, decision, cause, &rule)
-    }
-
-    /// The methods with which a fresh proof would be enough for the same roles; `None` if none would.
-    fn better_proof_would_do(&self, question: &Question<'_>) -> Option<Vec<Method>> {
-        let enough: Vec<Method> = self
-            .bundle
-            .accepted_methods(question.action, question.channel)
-            .iter()
-            .copied()
-            .filter(|method| {
-                let better = Question { method: Some(*method), proof: method.best_band(), ..question.clone() };
-                matches!(self.bundle.decide(&better), Ruling::Permitted(_))
-            })
-            .collect();
-        (!enough.is_empty()).then_some(enough)
-    }
-
-    /// Asks the same question with the primary administrator's roles, where the channel escalates (S8).
-    async fn escalated_or_denied(
-        &self,
-        action: &Arc<Action>,
-        ask: &Ask,
-        standing: &Standing,
-        question: &Question<'_>,
+        verdict: Verdict,
+        cause: Cause,
     ) -> Result<(Decision, Cause), Undecided> {
-        let denied = (Decision::Deny { reason: Reason::NotPermitted, retry_after: None }, Cause::RefusedByRule);
-        if !action.escalates_on.contains(&self.call.interaction.channel) || standing.is_primary_admin() {
-            return Ok(denied);
-        }
-        let Some(primary) = self.find_primary_admin(standing).await? else { return Ok(denied) };
-        let roles = effective_roles(&primary.account, &primary.assignments, ask.resource.site.as_ref());
-        let method = question.method.unwrap_or(Method::PortalLogin);
-        let as_primary = Question { roles: &roles, primary_admin: true, proof: method.best_band(), ..question.clone() };
-        match self.bundle.decide(&as_primary) {
-            Ruling::Refused { .. } => Ok(denied),
-            Ruling::Permitted(_) => self.escalated(action, ask, standing, &primary).await,
-        }
-    }
-
-    async fn find_primary_admin(&self, standing: &Standing) -> Result<Option<Standing>, Undecided> {
-        let Some(primary) = &standing.account.primary_admin else { return Ok(None) };
-        let found = self.rooms.directory.find_standing(primary).await?;
-        Ok(found.filter(|found| {
-            found.contact.status == crate::directory::ContactStatus::Active && found.account.id == standing.account.id
-        }))
+        let decision = match (verdict, &footing.proved) {
+            (Verdict::Open(permit), _) => Decision::Allow(Allow::open(permit, self.act_before())),
+            (Verdict::Permitted(permit), Proved::Yes { verified, .. }) => {
+                Decision::Allow(Allow::protected(verified, permit, self.act_before()))
+            }
+            (Verdict::Escalate, Proved::Yes { verified, .. }) => {
+                return self.escalated(action, ask, verified.standing()).await;
+            }
+            (Verdict::Permitted(_) | Verdict::Escalate, Proved::No(_)) => {
+                return Err(Undecided::Defect("a verdict on a person, and nobody is verified".to_owned()));
+            }
+            (Verdict::Challenge { reason, accepted, attempts_left }, _) => {
+                Decision::Challenge { reason, accepted, attempts_left }
+            }
+            (Verdict::Deny { reason, retry_after }, _) => Decision::Deny { reason, retry_after },
+        };
+        Ok((decision, cause))
     }
 
     async fn escalated(
@@ -297,16 +252,15 @@ impl Deciding<'_> {
         action: &Arc<Action>,
         ask: &Ask,
         standing: &Standing,
-        primary: &Standing,
     ) -> Result<(Decision, Cause), Undecided> {
-        if self.escalate == Escalate::DoNotOpen {
+        let (Escalate::Open, Some(primary)) = (self.escalate, &standing.account.primary_admin) else {
             return Ok((Decision::Escalate(None), Cause::PutBeforePrimaryAdmin));
-        }
+        };
         let new = NewEscalation {
             id: random_id()?,
             account: standing.account.id.clone(),
             contact: standing.contact.id.clone(),
-            primary_admin: primary.contact.id.clone(),
+            primary_admin: primary.clone(),
             action: action.name.clone(),
             resource: ask.resource.canonical(),
             client: self.call.client.name.clone(),
@@ -327,15 +281,16 @@ impl Deciding<'_> {
         })
     }
 
-    /// Dresses a decision with id and texts, and writes its entry for the audit.
-    fn decided(
+    /// Dresses a verdict with id and texts, and writes its entry for the audit.
+    async fn decided(
         &self,
+        footing: &Footing,
         action: &Arc<Action>,
         ask: &Ask,
-        decision: Decision,
-        cause: Cause,
-        rule: &str,
+        judged: Judged,
     ) -> Result<Decided, Undecided> {
+        let Judged { verdict, cause, rule } = judged;
+        let (decision, cause) = self.decision(footing, action, ask, verdict, cause).await?;
         let locale = &self.call.locale;
         let (escalation, obligations) = match &decision {
             Decision::Escalate(escalation) => (escalation.as_ref().map(|escalation| escalation.id.clone()), Vec::new()),
@@ -349,10 +304,6 @@ impl Deciding<'_> {
                 self.bundle.remedies(action, self.call.interaction.channel, locale)
             }
             Decision::Allow(_) | Decision::Escalate(_) => Vec::new(),
-        };
-        let rule = match &decision {
-            Decision::Allow(allow) => allow.rule().to_owned(),
-            Decision::Challenge { .. } | Decision::Escalate(_) | Decision::Deny { .. } => rule.to_owned(),
         };
         let decision_id = random_id()?;
         let item = Item {
@@ -398,31 +349,6 @@ impl Deciding<'_> {
 
     fn enter(&self, step: Step) {
         self.rooms.enter(self.call, step);
-    }
-}
-
-/// What a caller without proof is told, by the evidence table of the design.
-fn unproved_answer(unproved: Unproved, accepted: &[Method]) -> (Decision, Cause) {
-    let challenge = |cause| {
-        let accepted = accepted.to_vec();
-        (Decision::Challenge { reason: Reason::EvidenceRequired, accepted, attempts_left: None }, cause)
-    };
-    match unproved {
-        Unproved::NotNeeded | Unproved::NoEvidence => challenge(Cause::NoEvidence),
-        Unproved::MethodNotAccepted => challenge(Cause::MethodNotAccepted),
-        // One answer for every fault of a token; and who logged in too long ago can log in again.
-        Unproved::TokenRefused(_) | Unproved::LoginOutOfTime => challenge(Cause::NotProved),
-        Unproved::PassphraseNotAccepted { tries_left: left @ 1.., .. } => {
-            let (accepted, reason) = (accepted.to_vec(), Reason::EvidenceNotAccepted);
-            (Decision::Challenge { reason, accepted, attempts_left: Some(left) }, Cause::NotProved)
-        }
-        Unproved::PassphraseNotAccepted { tries_left: 0, retry_after, .. }
-        | Unproved::SourceSpent { retry_after, .. } => {
-            (Decision::Deny { reason: Reason::NotVerified, retry_after }, Cause::NotProved)
-        }
-        Unproved::LoginOfNobody | Unproved::LoginOfInactive | Unproved::InteractionEnded => {
-            (Decision::Deny { reason: Reason::NotVerified, retry_after: None }, Cause::NotProved)
-        }
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    Action, AttributeValue, BundleError, Guidance, GuidanceFor, OpenPermit, Permit, Question, Remedy, ResourceError,
-    Ruling, actions,
+    Action, AttributeValue, BundleError, Guidance, GuidanceFor, OpenPermit, Permit, Place, Question, Remedy,
+    ResourceError, Ruling, actions,
     cedar::{Answer, Rules},
     checks,
     guidance::{self, Texts},
@@ -112,6 +112,17 @@ impl Bundle {
     #[must_use]
     pub fn roles(&self) -> &[RoleName] {
         self.rules.roles()
+    }
+
+    /// The ids of its rules.
+    pub fn rules(&self) -> impl Iterator<Item = &str> {
+        self.rules.ids()
+    }
+
+    /// Where a rule stands, and what it says. `None` for `default` and `error`, which are no rules.
+    #[must_use]
+    pub fn find_rule(&self, id: &str) -> Option<&Place> {
+        self.rules.place(id)
     }
 
     /// Leave for everybody, known or not; `None` when the caller needs proof of identity.

@@ -81,11 +81,15 @@ pub(super) struct Rules {
     authorizer: Authorizer,
 }
 
-/// Where a rule stands.
+/// Where a rule stands, and what it says.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) file: String,
-    pub(super) line: Option<usize>,
+pub struct Place {
+    /// The file, by its path in the bundle.
+    pub file: String,
+    /// The line on which its id stands.
+    pub line: Option<usize>,
+    /// Its text.
+    pub text: String,
 }
 
 impl Rules {
@@ -150,6 +154,11 @@ impl Rules {
     /// The groups in which an action is, directly or not.
     pub(super) fn groups_of(&self, action: &str) -> impl Iterator<Item = &str> {
         self.groups.get(action).into_iter().flatten().map(String::as_str)
+    }
+
+    /// The ids of all rules.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
     }
 
     /// Where a rule stands.
@@ -370,7 +379,8 @@ fn parse_policies(files: &Files) -> Result<Placed, BundleError> {
         let mut policies: Vec<&Policy> = set.policies().collect();
         policies.sort_by_key(|policy| position(policy.id()));
         for policy in policies {
-            let place = Place { file: file.to_owned(), line: line_of_policy(files, file, policy) };
+            let line = line_of_policy(files, file, policy);
+            let place = Place { file: file.to_owned(), line, text: policy.to_string() };
             let id = checked_id(files, policy, &place, &places)?;
             names_nobody(files, policy, &id, &place)?;
             all.add(policy.new_id(PolicyId::new(&id)))

@@ -39,11 +39,8 @@ impl Files {
     /// None that a test would not have found.
     pub fn embedded() -> Result<Self, BundleError> {
         let mut files = Self { origin: "policies".to_owned(), texts: BTreeMap::new() };
-        let guidance = SHIPPED.get_dir("guidance").map(Dir::files).into_iter().flatten();
-        for file in SHIPPED.files().chain(guidance) {
-            let name = file.path().to_string_lossy().replace('\\', "/");
-            files.take(&name, file.contents().to_vec())?;
-        }
+        files.take_shipped(SHIPPED.files(), belongs)?;
+        files.take_shipped(SHIPPED.get_dir("guidance").map(Dir::files).into_iter().flatten(), belongs)?;
         Ok(files)
     }
 
@@ -77,12 +74,34 @@ impl Files {
     /// What cannot be read, or is no text.
     pub fn read(folder: &Path) -> Result<Self, BundleError> {
         let mut files = Self { origin: folder.display().to_string(), texts: BTreeMap::new() };
-        files.read_folder(folder, "")?;
+        files.read_folder(folder, "", belongs)?;
         let guidance = folder.join("guidance");
         if guidance.is_dir() {
-            files.read_folder(&guidance, "guidance/")?;
+            files.read_folder(&guidance, "guidance/", belongs)?;
         }
         Ok(files)
+    }
+
+    /// The cases that travel with the shipped bundle.
+    pub(super) fn embedded_cases() -> Result<Self, BundleError> {
+        let mut files = Self { origin: "policies".to_owned(), texts: BTreeMap::new() };
+        files.take_shipped(SHIPPED.get_dir("cases").map(Dir::files).into_iter().flatten(), is_case)?;
+        Ok(files)
+    }
+
+    /// The cases beside a bundle. They are no part of it: they decide nothing, and the revision does not count them.
+    pub(super) fn read_cases(folder: &Path) -> Result<Self, BundleError> {
+        let mut files = Self { origin: folder.display().to_string(), texts: BTreeMap::new() };
+        let cases = folder.join("cases");
+        if cases.is_dir() {
+            files.read_folder(&cases, "cases/", is_case)?;
+        }
+        Ok(files)
+    }
+
+    /// Every file: its path in the bundle, and its text.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
     /// Puts other words in a file, which must have the first ones.
@@ -99,7 +118,21 @@ impl Files {
         self.texts.entry(name.to_owned()).or_default().push_str(text);
     }
 
-    fn read_folder(&mut self, folder: &Path, prefix: &str) -> Result<(), BundleError> {
+    fn take_shipped<'a>(
+        &mut self,
+        shipped: impl Iterator<Item = &'a include_dir::File<'a>>,
+        wanted: fn(&str) -> bool,
+    ) -> Result<(), BundleError> {
+        for file in shipped {
+            let name = file.path().to_string_lossy().replace('\\', "/");
+            if wanted(&name) {
+                self.take(&name, file.contents().to_vec())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_folder(&mut self, folder: &Path, prefix: &str, wanted: fn(&str) -> bool) -> Result<(), BundleError> {
         let unreadable = |what: &Path, error: std::io::Error| BundleError {
             file: what.display().to_string(),
             line: None,
@@ -113,7 +146,7 @@ impl Files {
             let Some(name) = path.file_name().map(|name| format!("{prefix}{}", name.to_string_lossy())) else {
                 continue;
             };
-            if !belongs(&name) {
+            if !wanted(&name) {
                 continue;
             }
             let metadata = std::fs::metadata(&path).map_err(|error| unreadable(&path, error))?;
@@ -131,11 +164,9 @@ impl Files {
     }
 
     fn take(&mut self, name: &str, bytes: Vec<u8>) -> Result<(), BundleError> {
-        if belongs(name) {
-            let text = String::from_utf8(bytes)
-                .map_err(|_| self.fault(name, None, "is not UTF-8".to_owned(), "save it as UTF-8"))?;
-            self.texts.insert(name.to_owned(), text);
-        }
+        let text = String::from_utf8(bytes)
+            .map_err(|_| self.fault(name, None, "is not UTF-8".to_owned(), "save it as UTF-8"))?;
+        self.texts.insert(name.to_owned(), text);
         Ok(())
     }
 
@@ -174,6 +205,16 @@ impl Files {
         text.rfind(needle).map(|offset| line_at(text, offset))
     }
 
+    /// The line of a byte offset.
+    pub(super) fn line_at(&self, name: &str, offset: usize) -> usize {
+        self.texts.get(name).map_or(1, |text| line_at(text, offset))
+    }
+
+    /// A file, as the operator knows it.
+    pub(super) fn shown(&self, name: &str) -> String {
+        format!("{}/{name}", self.origin)
+    }
+
     /// A fault of a line.
     pub(super) fn fault(
         &self,
@@ -185,7 +226,7 @@ impl Files {
         let excerpt = line
             .and_then(|line| self.texts.get(name)?.lines().nth(line.checked_sub(1)?))
             .map(|text| text.trim_end().to_owned());
-        BundleError { file: format!("{}/{name}", self.origin), line, excerpt, problem, advice: advice.into() }
+        BundleError { file: self.shown(name), line, excerpt, problem, advice: advice.into() }
     }
 
     /// A fault at a byte offset.
@@ -241,6 +282,10 @@ fn belongs(name: &str) -> bool {
         _ => false,
     };
     kind && !file.starts_with('.')
+}
+
+fn is_case(name: &str) -> bool {
+    name.strip_prefix("cases/").is_some_and(|file| file.ends_with(".toml") && !file.starts_with('.'))
 }
 
 fn line_at(text: &str, offset: usize) -> usize {

@@ -9,6 +9,10 @@ use std::{
 use countersign::policy::{Bundle, matrix};
 use tempfile::TempDir;
 
+#[path = "policy/cases.rs"]
+mod cases;
+#[path = "policy/commands.rs"]
+mod commands;
 #[path = "policy/mistakes.rs"]
 mod mistakes;
 #[path = "policy/mutation.rs"]

@@ -37,9 +37,11 @@ use crate::{
     },
     manage::{passphrase::Passphrases, people::People, reload::Reload},
     policy::{Bundle, BundleError, Current},
+    telemetry::{budgets::CountedBudgets, metrics::Metrics, port},
     throttle::{DigestKey, Rules},
 };
 
+mod gauges;
 mod looks;
 mod reload;
 
@@ -99,6 +101,10 @@ pub struct Running {
     tcp: Option<SocketAddr>,
     /// Ends with the sidecar, however that ends.
     chores: JoinSet<()>,
+    metrics: Arc<Metrics>,
+    metrics_addr: Option<SocketAddr>,
+    /// The port of the metrics serves to the very end.
+    _scrapes: JoinSet<()>,
     stop_times: StopTimes,
 }
 
@@ -129,6 +135,11 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
             None => None,
         },
     };
+    let metrics_port = match config.metrics.listen {
+        Some(address) => Some(sockets::tcp(address).await?),
+        None => None,
+    };
+    let metrics_addr = metrics_port.as_ref().and_then(|listener| listener.local_addr().ok());
     let tcp = listeners.tcp.as_ref().and_then(|listener| listener.local_addr().ok());
 
     let foundation = Foundation::lay(&config, Arc::clone(&clock)).await?;
@@ -138,6 +149,9 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     let admin_socket = config.data.directory.join(ADMIN_SOCKET);
     let admin_listener = sockets::unix(&admin_socket, Mode::Owner).await?;
 
+    let metrics = Arc::new(Metrics::default());
+    let counted = Arc::clone(&metrics);
+    trail.observe(move |record| counted.recorded(record));
     let budgets = SqliteBudgets::new(store.clone(), config.throttle.clone());
     let mut chores = JoinSet::new();
     chores.spawn(forget_expired(budgets.clone(), Arc::clone(&clock)));
@@ -150,7 +164,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         clock: Arc::clone(&clock),
         passphrases: PassphraseParts {
             credentials: Arc::clone(credentials),
-            budgets: Arc::new(budgets),
+            budgets: Arc::new(CountedBudgets { inner: budgets, metrics: Arc::clone(&metrics) }),
             rules: Rules::new(digest, config.throttle),
             hasher: Arc::clone(hasher),
             floor: config.verify.floor,
@@ -172,6 +186,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         registry: Arc::new(config.clients),
         trail: Arc::clone(trail),
         clock,
+        metrics: Arc::clone(&metrics),
         caps: Caps {
             request_bytes: config.limits.request_bytes,
             header_bytes: config.limits.header_bytes,
@@ -184,8 +199,18 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     foundation.store.ping().await?;
     let serving = server::serve(parts, listeners).await?;
     if let Some(health) = serving.health() {
-        let looks = looks::Looks { trail: Arc::clone(trail), store: store.clone(), policy: Arc::clone(&policy) };
+        let looks = looks::Looks {
+            trail: Arc::clone(trail),
+            store: store.clone(),
+            policy: Arc::clone(&policy),
+            metrics: Arc::clone(&metrics),
+        };
         chores.spawn(looks.keep_telling(health.clone()));
+    }
+    gauges::offer(&metrics, &foundation, &policy, serving.health());
+    let mut scrapes = JoinSet::new();
+    if let Some(listener) = metrics_port {
+        scrapes.spawn(port::serve(listener, Arc::clone(&metrics)));
     }
     let reload = config.policy.bundle.map(|folder| {
         let asked = Arc::new(Notify::new());
@@ -196,7 +221,20 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), policy = revision, ?tcp, unix = ?config.listen.unix, "serving");
     let stop_times = StopTimes { notice: config.stop.notice, drain: config.stop.drain };
-    Ok(Running { serving, admin, admin_socket, foundation, policy, reload, tcp, chores, stop_times })
+    Ok(Running {
+        serving,
+        admin,
+        admin_socket,
+        foundation,
+        policy,
+        reload,
+        tcp,
+        chores,
+        metrics,
+        metrics_addr,
+        _scrapes: scrapes,
+        stop_times,
+    })
 }
 
 /// What every use case stands on, with or without a socket: the stores, the keys and the threads that hash.
@@ -365,6 +403,18 @@ impl Running {
     #[must_use]
     pub fn hash_counts(&self) -> Counts {
         self.foundation.hasher.counts()
+    }
+
+    /// The address from which Prometheus reads, with its port, if one was asked for.
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// The audit trail, for whoever embeds the sidecar.

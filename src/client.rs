@@ -18,6 +18,9 @@ pub enum Rpc {
 }
 
 impl Rpc {
+    /// Every RPC.
+    pub const ALL: [Self; 3] = [Self::Authorize, Self::BatchAuthorize, Self::EndInteraction];
+
     /// The RPC's name, as config, audit and errors spell it.
     #[must_use]
     pub fn name(self) -> &'static str {

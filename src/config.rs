@@ -15,6 +15,7 @@ mod error;
 mod limits;
 mod listen;
 mod log;
+mod metrics;
 mod place;
 mod policy;
 mod stop;
@@ -27,6 +28,7 @@ pub use error::{ConfigError, Place};
 pub use limits::Limits;
 pub use listen::Listen;
 pub use log::{Log, LogFormat};
+pub use metrics::Metrics;
 pub use place::{Data, Keys};
 pub use policy::Policy;
 pub use stop::Stop;
@@ -55,6 +57,8 @@ pub struct Config {
     pub limits: Limits,
     /// How it goes away.
     pub stop: Stop,
+    /// From where Prometheus reads.
+    pub metrics: Metrics,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -89,10 +93,11 @@ impl Config {
         let throttle = root.section("throttle", throttle::read)?;
         let limits = root.section("limits", limits::read)?;
         let stop = root.section("stop", stop::read)?;
+        let metrics = root.section("metrics", metrics::read)?;
         let log = root.section("log", log::read)?;
         let clients = client::read(&mut root, &listen)?;
         root.finish()?;
-        Ok(Self { listen, data, keys, clients, policy, audit, verify, throttle, limits, stop, log })
+        Ok(Self { listen, data, keys, clients, policy, audit, verify, throttle, limits, stop, metrics, log })
     }
 }
 

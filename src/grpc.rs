@@ -8,6 +8,7 @@ mod admission;
 mod answer;
 mod ask;
 mod authorization;
+mod call_log;
 mod deadline;
 pub mod health;
 pub mod limits;
@@ -15,6 +16,7 @@ mod redact;
 pub mod server;
 pub mod sockets;
 pub mod status;
+mod trace_context;
 
 /// Generated messages, clients and servers.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, reason = "generated from proto/")]

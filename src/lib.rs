@@ -15,6 +15,7 @@
 //! | [`policy`] | by which rules | Cedar in `policy/cedar.rs` only |
 //! | [`escalation`] | who decides instead | nothing else |
 //! | [`audit`] | what happened | SQLite in `audit/segment.rs` only |
+//! | [`telemetry`] | what is seen of it: log, metrics | Prometheus in `telemetry/metrics.rs` only |
 //! | [`data_dir`] | who owns the files | nothing else |
 //! | [`config`] | how it is set up | TOML |
 //! | [`cli`] | what an operator types | all |
@@ -22,7 +23,7 @@
 //!
 //! # The dependency rule
 //!
-//! `grpc` and `cli` → `authorize`, `manage`, `audit` → the rest. The rest never point back, nor at each other's adapters. A
+//! `grpc` and `cli` → `telemetry` → `authorize`, `manage`, `audit` → the rest. The rest never point back, nor at each other's adapters. A
 //! folder's root file names no tonic, prost, rusqlite or cedar; only files named after a technology do. `app` is the only
 //! file that picks concrete parts. `tests/it/house.rs` checks it.
 //!

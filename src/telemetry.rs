@@ -1,4 +1,4 @@
-//! Where the sidecar's events go: one line each, on standard error.
+//! Where the sidecar's events go, one line each, on standard error; and what it counts: [`metrics`].
 //!
 //! Secrets stay out by type: none of ours can be formatted. Foreign crates are heard from INFO upwards only, whatever the
 //! filter says, because below that transports write down headers, and headers carry tokens (A21).
@@ -15,6 +15,10 @@ use tracing_subscriber::{
 };
 
 use crate::config::{Log, LogFormat};
+
+pub mod budgets;
+pub mod metrics;
+pub mod port;
 
 /// Starts logging for this process; a second call changes nothing.
 ///

@@ -233,6 +233,9 @@ pub enum Alarm {
 }
 
 impl Alarm {
+    /// Every alarm.
+    pub const ALL: [Self; 4] = [Self::Client, Self::Agent, Self::Fleet, Self::CountersLost];
+
     /// Stable code, for audit, metrics and docs.
     #[must_use]
     pub fn code(self) -> &'static str {

@@ -1,6 +1,9 @@
 //! Looks at what every answer needs, and tells health what is found.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::time::{self, MissedTickBehavior};
 
@@ -9,6 +12,7 @@ use crate::{
     directory::sqlite::Store,
     grpc::health::Health,
     policy::Current,
+    telemetry::metrics::Metrics,
 };
 
 /// How often.
@@ -19,6 +23,7 @@ pub(super) struct Looks {
     pub(super) trail: Arc<Trail>,
     pub(super) store: Store,
     pub(super) policy: Arc<Current>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Looks {
@@ -35,7 +40,9 @@ impl Looks {
     /// Whether an answer could be decided and recorded now. After an interruption the audit must take a record first: it
     /// says since when answers are given again.
     async fn look(&self, is_serving: bool) -> Result<(), String> {
+        let asked = Instant::now();
         self.store.ping().await.map_err(|error| error.to_string())?;
+        self.metrics.store_answered(asked.elapsed());
         match self.trail.health() {
             Ok(()) if is_serving => Ok(()),
             Ok(()) | Err(AuditError::Write(_)) => {

@@ -49,7 +49,12 @@ impl Room {
         }
     }
 
-    fn free_mib(&self) -> Result<u64, Arc<str>> {
+    /// What is free. Looks at the disk at most once a second.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub(super) fn free_mib(&self) -> Result<u64, Arc<str>> {
         let now = self.clock.uptime();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(look) = last.as_ref()

@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
 };
 
@@ -51,11 +51,15 @@ pub struct Trail {
     published: broadcast::Sender<Arc<Stored>>,
     room: Arc<Room>,
     failed: Failed,
+    observer: Observer,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 /// Why the last write failed; `None`: it did not.
 type Failed = Arc<Mutex<Option<AuditError>>>;
+
+/// Whoever looks at each record that is durable.
+type Observer = Arc<OnceLock<Box<dyn Fn(&Record) + Send + Sync>>>;
 
 impl Trail {
     /// Opens the trail in the folder `dir` (made if absent), and goes on where the newest segment ends.
@@ -71,13 +75,14 @@ impl Trail {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
         let published = broadcast::Sender::new(MAX_UNSEEN);
         let sealer = Sealer::start(dir.to_owned()).map_err(cannot_start)?;
-        let failed = Failed::default();
+        let (failed, observer) = (Failed::default(), Observer::default());
         let mut writer = Writer {
             dir: dir.to_owned(),
             settings,
             clock,
             room: Arc::clone(&room),
             failed: Arc::clone(&failed),
+            observer: Arc::clone(&observer),
             live: None,
             last: 0,
             head: ChainHash::GENESIS,
@@ -89,7 +94,7 @@ impl Trail {
             .name("audit-write".to_owned())
             .spawn(move || writer.run(waiting))
             .map_err(cannot_start)?;
-        Ok(Self { queue: Mutex::new(Some(queue)), published, room, failed, writer: Mutex::new(Some(writer)) })
+        Ok(Self { queue: Mutex::new(Some(queue)), published, room, failed, observer, writer: Mutex::new(Some(writer)) })
     }
 
     /// Writes the record, and returns once it is on disk.
@@ -109,6 +114,25 @@ impl Trail {
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Stored>> {
         self.published.subscribe()
+    }
+
+    /// Has every record from now on looked at once it is on disk, before whoever waits for it is told. `look` runs on the
+    /// writer's thread, so that it must not wait; the first observer stays.
+    pub fn observe(&self, look: impl Fn(&Record) + Send + Sync + 'static) {
+        drop(self.observer.set(Box::new(look)));
+    }
+
+    /// How many records wait for the writer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+
+    /// The disk that is free beside the trail, in MiB; `None` when it cannot be asked. Up to a second old.
+    #[must_use]
+    pub fn free_mib(&self) -> Option<u64> {
+        self.room.free_mib().ok()
     }
 
     /// Whether records can be written now, as far as the disk's room and the last write tell. It recovers by itself: once
@@ -178,6 +202,7 @@ struct Writer {
     clock: Arc<dyn Clock>,
     room: Arc<Room>,
     failed: Failed,
+    observer: Observer,
     /// `None`: the next batch begins a segment.
     live: Option<Live>,
     /// The last acknowledged record, and its hash.
@@ -277,6 +302,9 @@ impl Writer {
         for (job, row) in jobs.into_iter().zip(rows) {
             (self.last, self.head) = (row.sequence, row.chain);
             let at = segment::time(at_us);
+            if let Some(look) = self.observer.get() {
+                look(&job.record);
+            }
             // The caller may have gone away; the record stays.
             job.done.send(Ok(AuditReceipt { sequence: row.sequence, at })).ok();
             self.publish(row, at, job.record);

@@ -118,6 +118,9 @@ impl Refusals {
     /// The answer does not wait for it: nothing was decided that would need a receipt.
     fn write(&self, records: impl IntoIterator<Item = Record>) {
         for record in records {
+            if let Record::UnknownClients(unknown) = &record {
+                tracing::warn!(target: "countersign::strangers", reason = unknown.reason, count = unknown.count, "strangers");
+            }
             let trail = Arc::clone(&self.trail);
             tokio::spawn(async move {
                 if let Err(error) = trail.record(record).await {

@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 use super::{
     admission::{Known, Refusals, check_grants},
     answer, ask,
+    call_log::{Entry, Noted, note},
     deadline::time_for,
     proto::countersign::v1 as pb,
     status::Refused,
@@ -41,7 +42,9 @@ impl pb::authorization_service_server::AuthorizationService for Authorization {
             let request = request.into_inner();
             check_grants(client, asked.rpc, request.interaction.as_ref(), request.evidence.as_ref())?;
             let one = ask::authorize(request, asked.caller(place))?;
+            asked.note(|noted| noted.parsed(&one.call, Some(&one.ask.action)));
             let reply = self.authorizer.authorize(one.call, one.ask, one.escalate).await?;
+            asked.note(|noted| noted.answered(&reply));
             answer::one(&reply, client)
                 .ok_or_else(|| Refused::from(Undecided::Defect("a reply without an answer".to_owned())))
         };
@@ -58,7 +61,9 @@ impl pb::authorization_service_server::AuthorizationService for Authorization {
             let request = request.into_inner();
             check_grants(client, asked.rpc, request.interaction.as_ref(), request.evidence.as_ref())?;
             let several = ask::batch(request, asked.caller(place))?;
+            asked.note(|noted| noted.parsed(&several.call, None));
             let reply = self.authorizer.authorize_batch(several.call, several.asks).await?;
+            asked.note(|noted| noted.answered(&reply));
             Ok::<_, Refused>(answer::several(&reply, client))
         };
         self.respond(&asked, outcome).await
@@ -91,13 +96,10 @@ impl pb::authorization_service_server::AuthorizationService for Authorization {
 impl Authorization {
     fn asked<T>(&self, rpc: Rpc, request: &Request<T>, request_id: &str) -> Result<Asked, Status> {
         let time = time_for(request.metadata(), self.deadline);
-        Ok(Asked {
-            client: known(request)?,
-            rpc,
-            request_id: ask::correlation(request_id),
-            arrived: self.clock.uptime(),
-            time,
-        })
+        let (client, request_id) = (known(request)?, ask::correlation(request_id));
+        let entry = request.extensions().get::<Entry>().cloned();
+        note(entry.as_ref(), |noted| noted.asked(&client.name, &request_id));
+        Ok(Asked { client, rpc, request_id, entry, arrived: self.clock.uptime(), time })
     }
 
     /// Runs a call within its time and the server's capacity. What it began goes on to its record even then.
@@ -114,6 +116,7 @@ impl Authorization {
             }
         };
         outcome.map(Response::new).map_err(|refused| {
+            asked.note(|noted| noted.refused(refused.reason()));
             self.refusals.known(refused.record(&asked.client.name, asked.rpc.name(), &asked.request_id));
             refused.status()
         })
@@ -125,11 +128,17 @@ struct Asked {
     client: Arc<ClientSystem>,
     rpc: Rpc,
     request_id: String,
+    entry: Option<Entry>,
     arrived: Duration,
     time: Duration,
 }
 
 impl Asked {
+    /// Adds to the call's event.
+    fn note(&self, add: impl FnOnce(&mut Noted)) {
+        note(self.entry.as_ref(), add);
+    }
+
     fn caller(&self, place: OwnedSemaphorePermit) -> ask::Caller {
         let deadline = self.arrived.saturating_add(self.time);
         ask::Caller { client: Arc::clone(&self.client), arrived: self.arrived, deadline, place }

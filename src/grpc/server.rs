@@ -17,13 +17,14 @@ use tonic::{
 use super::{
     admission::{Doorkeeper, Refusals},
     authorization::Authorization,
+    call_log::CallLog,
     health::Health,
     proto::{
         DESCRIPTORS,
         countersign::v1::authorization_service_server::{AuthorizationServiceServer, SERVICE_NAME},
     },
 };
-use crate::{audit::Trail, authorize::Authorizer, client::Registry, clock::Clock};
+use crate::{audit::Trail, authorize::Authorizer, client::Registry, clock::Clock, telemetry::metrics::Metrics};
 
 /// How often folded refusals are looked through.
 const FOLD_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,6 +49,8 @@ pub struct Parts {
     pub trail: Arc<Trail>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Where calls are counted.
+    pub metrics: Arc<Metrics>,
     /// What calls and connections may take.
     pub caps: Caps,
 }
@@ -166,7 +169,7 @@ pub async fn serve(parts: Parts, listeners: Listeners) -> Result<Serving, tonic_
     let service = AuthorizationServiceServer::new(Authorization {
         authorizer: parts.authorizer,
         refusals: Arc::clone(&refusals),
-        clock: parts.clock,
+        clock: Arc::clone(&parts.clock),
         places: Arc::clone(&calls.places),
         deadline: caps.deadline,
     })
@@ -174,7 +177,9 @@ pub async fn serve(parts: Parts, listeners: Listeners) -> Result<Serving, tonic_
     let doorkeeper = Doorkeeper { registry: parts.registry, refusals: Arc::clone(&refusals) };
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::serving(reporter).await;
-    let routes = Routes::new(InterceptedService::new(service, doorkeeper))
+    let inner = InterceptedService::new(service, doorkeeper);
+    let logged_service = CallLog { inner, metrics: parts.metrics, clock: Arc::clone(&parts.clock) };
+    let routes = Routes::new(logged_service)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

@@ -159,7 +159,7 @@ impl From<Undecided> for Refused {
 }
 
 /// The canonical name of a status code.
-fn code_name(code: Code) -> &'static str {
+pub(super) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -92,7 +92,8 @@ fn the_example_starts_and_its_values_are_the_defaults() {
 #[test]
 fn the_example_documents_every_key_with_its_default() {
     let setup = Setup::new();
-    for section in ["listen", "data", "keys", "client", "policy", "audit", "verify", "limits", "stop", "log"] {
+    for section in ["listen", "data", "keys", "client", "policy", "audit", "verify", "limits", "stop", "metrics", "log"]
+    {
         let header = if section == "client" { "[[client]]".to_owned() } else { format!("[{section}]") };
         let asked = EXAMPLE.replacen(&header, &format!("{header}\nno_such_key = 1"), 1);
         let Err(ConfigError::UnknownKey { key, known, .. }) = setup.parse(&asked) else {
@@ -234,6 +235,9 @@ accepts_tokens_from = ['ivr']"
         (&with("[limits]\nstreams_per_connection = 0"), "limits.streams_per_connection: must be"),
         (&with("[stop]\nnotice = '2m'"), "stop.notice: must be a duration from 0s to 1m"),
         (&with("[stop]\ndrain = '0s'"), "stop.drain: must be a duration from 100ms to 5m"),
+        (&with("[metrics]\nlisten = '0.0.0.0:9464'"), ":10: metrics.listen: must be a loopback address"),
+        (&with("[metrics]\nlisten = 9464"), "metrics.listen: must be text, and this is a number"),
+        (&with("[metrics]\nlisten = 'localhost'"), "metrics.listen: must be an address and a port"),
         (&with("[log]\nformat = 'xml'"), "log.format: must be \"pretty\" or \"json\""),
         (&with("[log]\nfilter = 'countersign=loud'"), "log.filter: is no filter"),
     ];

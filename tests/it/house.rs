@@ -14,8 +14,8 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("main", &["app", "cli", "config", "telemetry"]),
     ("cli", EVERYTHING),
     ("app", EVERYTHING),
-    ("grpc", &["authorize", "manage", "audit", REST]),
-    ("telemetry", &["config"]),
+    ("grpc", &["authorize", "manage", "audit", "telemetry", REST]),
+    ("telemetry", &["config", "authorize", "audit", REST]),
     ("config", &["audit", REST]),
     ("authorize", &["audit", REST]),
     ("manage", &["audit", REST]),
@@ -45,9 +45,12 @@ const ADAPTERS: [&str; 6] = [
 ];
 
 /// Which files may name an outside crate, by the beginning of their path below `src/`. What is not here, all may name.
-const CRATES: [(&[&str], &[&str]); 9] = [
+const CRATES: [(&[&str], &[&str]); 12] = [
     (&["tonic", "tonic_prost", "tonic_health", "tonic_reflection", "tonic_types", "prost", "prost_types"], WIRE),
-    (&["tower", "hyper_util"], WIRE),
+    (&["tower"], WIRE),
+    (&["hyper_util"], &["grpc", "cli", "app", "telemetry/port"]),
+    (&["hyper", "http_body_util"], &["telemetry/port"]),
+    (&["prometheus_client"], &["telemetry/metrics"]),
     (&["rusqlite"], &["directory/sqlite", "audit/segment", "throttle/sqlite"]),
     (&["cedar_policy"], &["policy/cedar"]),
     (&["argon2"], &["identity/hasher"]),

@@ -32,6 +32,7 @@ mod life_cycle;
 mod limits;
 mod marked;
 mod matrix;
+mod observability;
 mod overload;
 mod passphrase;
 mod people;

@@ -151,6 +151,15 @@ impl Sidecar {
         Self { home, running, channel }
     }
 
+    /// From where Prometheus reads.
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics_addr().expect("the metrics are offered")
+    }
+
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.running.metrics_addr()
+    }
+
     /// Changes the disk that must stay free, as if it had filled up or been cleared.
     pub fn reserve_disk(&self, mib: u64) {
         self.running.trail().set_reserve_mib(mib);

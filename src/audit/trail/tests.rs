@@ -73,6 +73,7 @@ fn writer(dir: &Path) -> Writer {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let mut writer = Writer {
         failed: Failed::default(),
+        observer: Observer::default(),
         dir: dir.to_owned(),
         settings: TrailSettings::default(),
         room: Arc::new(Room::new(dir.to_owned(), 0, Arc::clone(&clock))),

@@ -180,7 +180,7 @@ impl Authorizer {
         let hash = match hasher.read(granted.stored.as_phc()) {
             Ok(hash) => hash,
             Err(error) => {
-                tracing::error!(%error, contact = %granted.credential.contact(), "a stored hash cannot be run");
+                tracing::error!(%error, "a stored hash cannot be run; the audit's proof `hash_unusable` says whose");
                 let _differs = permit.verify(passphrase, Against::Decoy).done().await?;
                 return Ok((None, "hash_unusable"));
             }

@@ -1,0 +1,72 @@
+//! What is read at each scrape: how things stand in the parts that run.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::Foundation;
+use crate::{
+    audit::Trail,
+    grpc::health::Health,
+    identity::hasher::{Counts, Hasher},
+    policy::Current,
+    telemetry::metrics::{Kind, Metrics},
+};
+
+/// Offers them.
+pub(super) fn offer(metrics: &Metrics, foundation: &Foundation, policy: &Arc<Current>, health: Option<&Health>) {
+    let Foundation { hasher, trail, .. } = foundation;
+    let started = seconds_since_epoch();
+    metrics.sample("start_time_seconds", "When the sidecar started", Kind::Gauge, move || started);
+    if let Some(health) = health.cloned() {
+        metrics.sample("serving", "Whether health says SERVING", Kind::Gauge, move || flag(health.is_serving()));
+    }
+    let policy = Arc::clone(policy);
+    metrics.inform("policy", "The bundle in force", "revision", move || policy.snapshot().revision().to_owned());
+
+    let of = Of(hasher);
+    of.counter(metrics, "passphrases_hashed", "Passphrases run against a stored hash", |counts| counts.verified);
+    of.counter(metrics, "decoys_hashed", "Passphrases run against the decoy", |counts| counts.decoys);
+    of.counter(metrics, "hashes_made", "New hashes", |counts| counts.made);
+    of.counter(metrics, "hashes_shed", "Permits to hash that were refused", |counts| counts.shed);
+    of.gauge(metrics, "hash_queue_depth", "Permits to hash that are held", |hasher| f64::from(hasher.outstanding()));
+    of.gauge(metrics, "hash_time_seconds", "Mean time of a hash", |hasher| hasher.hash_time().as_secs_f64());
+
+    let of = Of(trail);
+    of.gauge(metrics, "audit_writable", "Whether a record could be written", |trail| flag(trail.health().is_ok()));
+    of.gauge(metrics, "audit_queue_depth", "Records that wait to be durable", |trail| number(trail.waiting()));
+    of.gauge(metrics, "audit_disk_free_bytes", "Room on the disk beside the audit", |trail: &Trail| {
+        trail.free_mib().map_or(f64::NAN, |mib| number(mib.saturating_mul(1024 * 1024)))
+    });
+}
+
+/// A part that is shared with the scrapes.
+struct Of<'a, T>(&'a Arc<T>);
+
+impl<T: Send + Sync + 'static> Of<'_, T> {
+    fn gauge(&self, metrics: &Metrics, name: &'static str, help: &'static str, read: fn(&T) -> f64) {
+        let part = Arc::clone(self.0);
+        metrics.sample(name, help, Kind::Gauge, move || read(&part));
+    }
+}
+
+impl Of<'_, Hasher> {
+    fn counter(&self, metrics: &Metrics, name: &'static str, help: &'static str, read: fn(Counts) -> u64) {
+        let part = Arc::clone(self.0);
+        metrics.sample(name, help, Kind::Counter, move || number(read(part.counts())));
+    }
+}
+
+fn flag(is_so: bool) -> f64 {
+    f64::from(u8::from(is_so))
+}
+
+/// Exact up to 2^53, which none of these reaches.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows no integers")]
+fn number<N: TryInto<u64>>(number: N) -> f64 {
+    number.try_into().unwrap_or(u64::MAX) as f64
+}
+
+fn seconds_since_epoch() -> f64 {
+    Duration::try_from(Timestamp::now().as_duration()).unwrap_or_default().as_secs_f64()
+}

@@ -175,6 +175,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
             login_max_age: config.policy.login_max_age,
             act_within: config.policy.act_within,
             cool_off: config.policy.cool_off,
+            deliveries_a_day: config.policy.deliveries_a_day,
             pending: PendingLimits::default(),
         },
     });

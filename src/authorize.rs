@@ -23,6 +23,7 @@ use crate::{
 pub mod cases;
 pub mod cool_off;
 pub mod decision;
+pub mod deliver;
 pub mod end;
 pub mod permit;
 mod prove;
@@ -46,10 +47,12 @@ pub struct Terms {
     pub cool_off: SignedDuration,
     /// How many escalations may be pending.
     pub pending: PendingLimits,
+    /// How many deliveries to the record an account gets within 24 hours (F3).
+    pub deliveries_a_day: u32,
 }
 
 impl Default for Terms {
-    /// 10 minutes, 12 hours, 60 seconds, 24 hours, and the limits of [`PendingLimits`].
+    /// 10 minutes, 12 hours, 60 seconds, 24 hours, the limits of [`PendingLimits`], and 3 deliveries.
     fn default() -> Self {
         Self {
             fresh_within: SignedDuration::from_mins(10),
@@ -57,6 +60,7 @@ impl Default for Terms {
             act_within: SignedDuration::from_secs(60),
             cool_off: SignedDuration::from_hours(24),
             pending: PendingLimits::default(),
+            deliveries_a_day: 3,
         }
     }
 }

@@ -15,6 +15,8 @@ pub enum Rpc {
     BatchAuthorize,
     /// `AuthorizationService.EndInteraction`.
     EndInteraction,
+    /// `AuthorizationService.ReadDelivery`.
+    ReadDelivery,
 }
 
 impl Rpc {
@@ -28,6 +30,7 @@ impl Rpc {
             Self::Authorize => "Authorize",
             Self::BatchAuthorize => "BatchAuthorize",
             Self::EndInteraction => "EndInteraction",
+            Self::ReadDelivery => "ReadDelivery",
         }
     }
 }

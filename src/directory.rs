@@ -16,6 +16,7 @@ use crate::{
 pub mod account;
 pub mod contact;
 pub mod credential;
+pub mod delivery;
 pub mod role;
 pub mod sample;
 pub mod select;
@@ -25,6 +26,7 @@ pub mod sqlite;
 pub use account::{Account, AddressKind, AddressOfRecord, CpniExemption, E164, NumberOfRecord, Site};
 pub use contact::{Contact, ContactStatus};
 pub use credential::Credentials;
+pub use delivery::{Behind, Delivery, NewDelivery, RecordKind};
 pub use role::{RoleAssignment, RoleName, Scope};
 pub use select::{AccountSelector, ContactSelector, Selection, SubjectHints};
 
@@ -282,6 +284,13 @@ pub trait Directory: Send + Sync + 'static {
 
     /// Opens an escalation, or returns the one that is pending for the same contact, action and resource.
     async fn open_escalation(&self, new: NewEscalation, limits: PendingLimits) -> Result<OpenOutcome, DirectoryError>;
+
+    /// Writes down a delivery to the record, with what is behind it: at most `per_account` are due within a day, and only
+    /// to what is settled on record. Nobody's takes the same work as somebody's.
+    async fn open_delivery(&self, new: NewDelivery, per_account: u32) -> Result<Behind, DirectoryError>;
+
+    /// Where a delivery goes. `None`: under this id nothing is due, or not any more.
+    async fn find_delivery(&self, id: &str, now: Timestamp) -> Result<Option<Delivery>, DirectoryError>;
 }
 
 /// The check values of the keys with which this store was ever used, kept in the store itself: a silently new pepper

@@ -15,7 +15,7 @@ use countersign::{
     directory::sample,
     grpc::proto::countersign::v1::{
         AuthorizeRequest, AuthorizeResponse, BatchAuthorizeRequest, BatchAuthorizeResponse, Decision,
-        EndInteractionRequest, EndInteractionResponse, Reason, Verified,
+        EndInteractionRequest, EndInteractionResponse, ReadDeliveryRequest, ReadDeliveryResponse, Reason, Verified,
         authorization_service_client::AuthorizationServiceClient,
         authorization_service_server::{AuthorizationService, AuthorizationServiceServer},
     },
@@ -150,6 +150,10 @@ impl AuthorizationService for Control {
         &self,
         _: Request<EndInteractionRequest>,
     ) -> Result<Response<EndInteractionResponse>, Status> {
+        Err(Status::unimplemented("not compared"))
+    }
+
+    async fn read_delivery(&self, _: Request<ReadDeliveryRequest>) -> Result<Response<ReadDeliveryResponse>, Status> {
         Err(Status::unimplemented("not compared"))
     }
 }

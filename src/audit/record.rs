@@ -22,6 +22,8 @@ pub enum Record {
     UnknownClients(UnknownClientsRecord),
     /// An interaction was ended.
     InteractionEnded(InteractionEndedRecord),
+    /// The delivering system asked where a delivery goes.
+    DeliveryRead(DeliveryReadRecord),
     /// An operator or client changed something.
     Change(ChangeRecord),
     /// The sidecar started, stopped or went on after an interruption, or its policy changed.
@@ -38,6 +40,7 @@ impl Record {
             Self::Refusal(_) => "refusal",
             Self::UnknownClients(_) => "unknown_clients",
             Self::InteractionEnded(_) => "interaction_ended",
+            Self::DeliveryRead(_) => "delivery_read",
             Self::Change(_) => "change",
             Self::Lifecycle(_) => "lifecycle",
         }
@@ -51,6 +54,7 @@ impl Record {
             Self::Refusal(_)
             | Self::UnknownClients(_)
             | Self::InteractionEnded(_)
+            | Self::DeliveryRead(_)
             | Self::Change(_)
             | Self::Lifecycle(_) => (None, &[]),
         };
@@ -152,6 +156,9 @@ pub struct Item {
     /// Names of the obligations that go with an ALLOW.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub obligations: Vec<String>,
+    /// What is behind a delivery to the record, which the answer does not tell.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub delivery: Option<String>,
 }
 
 /// One answer.
@@ -236,6 +243,24 @@ pub struct InteractionEndedRecord {
     pub interaction: String,
     /// `ended` or `not_yours`.
     pub outcome: String,
+    /// Time from arrival to the record, in microseconds.
+    pub took_us: u64,
+}
+
+/// The delivering system asked where a delivery to the record goes (F3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryReadRecord {
+    /// The client system that asked.
+    pub client: String,
+    /// Correlates with the client's own logs.
+    pub request_id: String,
+    /// The decision that allowed the delivery, as the client names it.
+    pub delivery: String,
+    /// The account, when something is due.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub account: Option<AccountId>,
+    /// How many places of record were told; 0: nothing is due.
+    pub targets: u64,
     /// Time from arrival to the record, in microseconds.
     pub took_us: u64,
 }

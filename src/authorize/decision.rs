@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{
+    directory::RecordKind,
     escalation::Escalation,
     identity::{Method, Verified},
     policy::{GuidanceFor, Obligation, OpenPermit, Permit},
@@ -208,6 +209,15 @@ impl Allow {
         match &self.grounds {
             Grounds::Open(permit) => &permit.action().obligations,
             Grounds::Protected(permit) => &permit.action().obligations,
+        }
+    }
+
+    /// To which kind of record it delivers.
+    #[must_use]
+    pub fn delivers(&self) -> Option<RecordKind> {
+        match &self.grounds {
+            Grounds::Open(permit) => permit.action().delivers,
+            Grounds::Protected(permit) => permit.action().delivers,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
         record::{BatchRecord, Call as CallEntry, DecisionRecord, Item, Person},
     },
     client::Rpc,
-    directory::{OpenOutcome, Selection, Standing},
+    directory::{NewDelivery, OpenOutcome, Selection, Standing},
     escalation::{ESCALATION_LIFE, NewEscalation},
     identity::Method,
     policy::{Action, Bundle},
@@ -72,9 +72,10 @@ impl Authorizer {
 impl Deciding<'_> {
     pub(super) async fn decide_one(self, ask: Ask) -> Result<Reply, Undecided> {
         let Done { decided, proved, person } = self.decide(std::slice::from_ref(&ask)).await?;
-        let Some(Decided { answer, item }) = decided.into_iter().next() else {
+        let Some(Decided { answer, mut item }) = decided.into_iter().next() else {
             return Err(Undecided::Defect("one question, no answer".to_owned()));
         };
+        item.delivery = self.order_delivery(&answer, &person).await?;
         let record = Record::Decision(Box::new(DecisionRecord {
             call: self.entry(Rpc::Authorize),
             person,
@@ -98,6 +99,16 @@ impl Deciding<'_> {
             took_us: self.rooms.took_us(self.call.arrived),
         }));
         self.recorded(record, answers, proved).await
+    }
+
+    /// Orders what an ALLOW delivers to the record; says what is behind it, for the audit alone.
+    async fn order_delivery(&self, answer: &Answer, person: &Person) -> Result<Option<String>, Undecided> {
+        let Decision::Allow(allow) = &answer.decision else { return Ok(None) };
+        let Some(kind) = allow.delivers() else { return Ok(None) };
+        let new =
+            NewDelivery { id: answer.decision_id.clone(), account: person.account.clone(), kind, opened: self.now };
+        let behind = self.rooms.directory.open_delivery(new, self.rooms.terms.deliveries_a_day).await?;
+        Ok(Some(behind.code().to_owned()))
     }
 
     fn entry(&self, rpc: Rpc) -> CallEntry {
@@ -316,6 +327,7 @@ impl Deciding<'_> {
             rule,
             escalation,
             obligations,
+            delivery: None,
         };
         let guidance = decision.reason().guidance().map(|reason| self.bundle.guidance(action, reason, locale));
         Ok(Decided { answer: Answer { decision_id, decision, guidance, remedies }, item })

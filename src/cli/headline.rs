@@ -31,6 +31,9 @@ fn what(record: &Record) -> String {
         Record::UnknownClients(unknown) => {
             format!("refused {} from {}{}", unknown.reason, unknown.peer, times(unknown.count))
         }
+        Record::DeliveryRead(read) => {
+            format!("{} read where delivery {} goes: {} places", read.client, read.delivery, read.targets)
+        }
         Record::InteractionEnded(ended) => {
             format!("interaction {} {} by {}", ended.interaction, ended.outcome, ended.client)
         }

@@ -170,8 +170,12 @@ fn twice<T>(field: &Field<T>) -> ConfigError {
     field.invalid("an entry stands twice")
 }
 
-const RPCS: [(&str, Rpc); 3] =
-    [("Authorize", Rpc::Authorize), ("BatchAuthorize", Rpc::BatchAuthorize), ("EndInteraction", Rpc::EndInteraction)];
+const RPCS: [(&str, Rpc); 4] = [
+    ("Authorize", Rpc::Authorize),
+    ("BatchAuthorize", Rpc::BatchAuthorize),
+    ("EndInteraction", Rpc::EndInteraction),
+    ("ReadDelivery", Rpc::ReadDelivery),
+];
 
 const CHANNELS: [(&str, Channel); 3] =
     [("phone", Channel::Phone), ("portal", Channel::Portal), ("chat", Channel::Chat)];

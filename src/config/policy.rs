@@ -24,6 +24,8 @@ pub struct Policy {
     pub act_within: SignedDuration,
     /// How long orders, grants and routing wait after a passphrase was set, a role granted or a contact created (A31).
     pub cool_off: SignedDuration,
+    /// How many deliveries to the record an account gets within 24 hours (F3).
+    pub deliveries_a_day: u32,
 }
 
 impl Default for Policy {
@@ -35,6 +37,7 @@ impl Default for Policy {
             login_max_age: SignedDuration::from_hours(12),
             act_within: SignedDuration::from_secs(60),
             cool_off: SignedDuration::from_hours(24),
+            deliveries_a_day: 3,
         }
     }
 }
@@ -56,5 +59,6 @@ pub(super) fn read(section: &mut Table, base: &Path) -> Result<Policy, ConfigErr
         login_max_age: section.duration("login_max_age", default.login_max_age, second..=hour * 24)?,
         act_within: section.duration("act_within", default.act_within, second..=hour)?,
         cool_off: section.duration("cool_off", default.cool_off, SignedDuration::ZERO..=hour * 24 * 30)?,
+        deliveries_a_day: section.number("deliveries_a_day", default.deliveries_a_day, 0..=100)?,
     })
 }

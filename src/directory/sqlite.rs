@@ -17,8 +17,9 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::{
-    Account, AccountId, Actor, Change, ContactId, Directory, DirectoryError, EndOutcome, InteractionState, KeyCheck,
-    KeyChecks, Listed, LoggedChange, OpenOutcome, Revision, Selection, Standing, SubjectHints,
+    Account, AccountId, Actor, Behind, Change, ContactId, Delivery, Directory, DirectoryError, EndOutcome,
+    InteractionState, KeyCheck, KeyChecks, Listed, LoggedChange, NewDelivery, OpenOutcome, Revision, Selection,
+    Standing, SubjectHints,
 };
 use crate::{
     data_dir::DataDir,
@@ -29,6 +30,7 @@ use crate::{
 mod apply;
 mod change_log;
 mod credential;
+mod deliveries;
 mod escalations;
 mod interactions;
 mod key_checks;
@@ -262,6 +264,15 @@ impl Directory for Store {
 
     async fn open_escalation(&self, new: NewEscalation, limits: PendingLimits) -> Result<OpenOutcome, DirectoryError> {
         self.write(move |transaction| escalations::open(transaction, &new, limits)).await
+    }
+
+    async fn open_delivery(&self, new: NewDelivery, per_account: u32) -> Result<Behind, DirectoryError> {
+        self.write(move |transaction| deliveries::open(transaction, &new, per_account)).await
+    }
+
+    async fn find_delivery(&self, id: &str, now: Timestamp) -> Result<Option<Delivery>, DirectoryError> {
+        let id = id.to_owned();
+        self.read(move |snapshot| deliveries::find(snapshot, &id, now)).await
     }
 }
 

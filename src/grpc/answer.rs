@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::proto::countersign::v1 as pb;
+use super::proto::countersign::v1::{self as pb, delivery_target::To};
 use crate::{
     authorize::{Answer, Decision, Reason, Reply, Verification},
     client::ClientSystem,
+    directory::{AddressKind, AddressOfRecord, Delivery},
     escalation::Escalation,
     identity::{Method, Verified},
     policy::{Guidance, Obligation, Remedy},
@@ -29,6 +30,19 @@ pub(super) fn several(reply: &Reply, client: &ClientSystem) -> pb::BatchAuthoriz
         first.verification = reply.verification().map(verification);
     }
     pb::BatchAuthorizeResponse { results }
+}
+
+/// Where a delivery goes; without one, nowhere.
+pub(super) fn delivery(delivery: Option<&Delivery>) -> pb::ReadDeliveryResponse {
+    let address = |address: &AddressOfRecord| match address.kind {
+        AddressKind::Postal => To::PostalAddress(address.address.clone()),
+        AddressKind::Email => To::EmailAddress(address.address.clone()),
+    };
+    let targets = delivery.into_iter().flat_map(|delivery| {
+        let numbers = delivery.numbers.iter().map(|number| To::Number(number.number.to_string()));
+        delivery.addresses.iter().map(address).chain(numbers)
+    });
+    pb::ReadDeliveryResponse { targets: targets.map(|to| pb::DeliveryTarget { to: Some(to) }).collect() }
 }
 
 /// The protobuf form of a time.

@@ -77,6 +77,12 @@ pub(super) struct End {
     pub(super) request_id: String,
 }
 
+/// The question where a delivery goes.
+pub(super) struct Delivery {
+    pub(super) decision_id: String,
+    pub(super) request_id: String,
+}
+
 /// Parses an AuthorizeRequest.
 pub(super) fn authorize(request: pb::AuthorizeRequest, caller: Caller) -> Parsed<One> {
     if !request.approved_escalation_id.is_empty() {
@@ -140,6 +146,15 @@ pub(super) fn end(request: pb::EndInteractionRequest) -> Parsed<End> {
         return Err(Invalid::required("interaction_id"));
     }
     Ok(End { interaction, token, request_id: visible("request_id", request.request_id, limits::END_REQUEST_ID)? })
+}
+
+/// Parses a ReadDeliveryRequest.
+pub(super) fn delivery(request: pb::ReadDeliveryRequest) -> Parsed<Delivery> {
+    let decision_id = visible("decision_id", request.decision_id, limits::DELIVERY_DECISION_ID)?;
+    if decision_id.is_empty() {
+        return Err(Invalid::required("decision_id"));
+    }
+    Ok(Delivery { decision_id, request_id: visible("request_id", request.request_id, limits::DELIVERY_REQUEST_ID)? })
 }
 
 /// The request id for the audit of a call that is refused; empty unless it is well formed.

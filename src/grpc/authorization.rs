@@ -14,7 +14,7 @@ use super::{
     status::Refused,
 };
 use crate::{
-    authorize::{Authorizer, Undecided, end::End},
+    authorize::{Authorizer, Undecided, deliver::ReadDelivery, end::End},
     client::{ClientSystem, Rpc},
     clock::Clock,
 };
@@ -88,6 +88,30 @@ impl pb::authorization_service_server::AuthorizationService for Authorization {
             };
             let ended = self.authorizer.end_interaction(end).await?;
             Ok::<_, Refused>(pb::EndInteractionResponse { ended_at: Some(answer::timestamp(ended.at())) })
+        };
+        self.respond(&asked, outcome).await
+    }
+
+    async fn read_delivery(
+        &self,
+        request: Request<pb::ReadDeliveryRequest>,
+    ) -> Result<Response<pb::ReadDeliveryResponse>, Status> {
+        let asked = self.asked(Rpc::ReadDelivery, &request, &request.get_ref().request_id)?;
+        let client = &asked.client;
+        let outcome = |place| async {
+            check_grants(client, asked.rpc, None, None)?;
+            let wanted = ask::delivery(request.into_inner())?;
+            let read = self
+                .authorizer
+                .read_delivery(ReadDelivery {
+                    client: Arc::clone(client),
+                    decision_id: wanted.decision_id,
+                    request_id: wanted.request_id,
+                    arrived: asked.arrived,
+                    place: Some(place),
+                })
+                .await?;
+            Ok::<_, Refused>(answer::delivery(read.delivery()))
         };
         self.respond(&asked, outcome).await
     }

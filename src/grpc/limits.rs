@@ -71,4 +71,6 @@ limits! {
     END_INTERACTION_ID = Bytes(128) of "EndInteractionRequest.interaction_id";
     END_VERIFICATION_TOKEN = Bytes(2048) of "EndInteractionRequest.verification_token";
     END_REQUEST_ID = Bytes(128) of "EndInteractionRequest.request_id";
+    DELIVERY_DECISION_ID = Bytes(64) of "ReadDeliveryRequest.decision_id";
+    DELIVERY_REQUEST_ID = Bytes(128) of "ReadDeliveryRequest.request_id";
 }

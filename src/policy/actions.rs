@@ -10,9 +10,10 @@ use toml::Spanned;
 
 use super::{
     Action, AttributeKind, AttributeValue, BundleError, DataClass, Obligation,
+    catalogue::DELIVER_TO_RECORD,
     source::{ACTIONS, Files},
 };
-use crate::interaction::Channel;
+use crate::{directory::RecordKind, interaction::Channel};
 
 /// What `actions.toml` says.
 pub(super) struct Catalogue {
@@ -108,8 +109,29 @@ fn action(
         attributes: raw.attributes.into_iter().map(|(name, attribute)| (name, attribute.kind)).collect(),
         escalates_on: channels(files, &raw.escalates_on)?,
         remedies: remedies(files, names, raw.remedies)?,
+        delivers: delivers(raw.class, &raw.obligations)
+            .map_err(|problem| fault(format!("{name} {problem}"), DELIVERY_ADVICE))?,
         obligations: raw.obligations,
     })
+}
+
+const DELIVERY_ADVICE: &str = "an action of class TO_RECORD, and no other, has the obligation DELIVER_TO_RECORD once, with the \
+                               parameter target ADDRESS_OF_RECORD or NUMBER_OF_RECORD";
+
+/// Where an action of class TO_RECORD delivers to; without that it would disclose nothing, or anywhere.
+fn delivers(class: DataClass, obligations: &[Obligation]) -> Result<Option<RecordKind>, &'static str> {
+    let mut deliveries = obligations.iter().filter(|obligation| obligation.name == DELIVER_TO_RECORD);
+    match (class, deliveries.next(), deliveries.next()) {
+        (DataClass::ToRecord, None, _) => Err("is of class TO_RECORD and does not say where to deliver"),
+        (_, _, Some(_)) => Err("says twice where to deliver"),
+        (DataClass::ToRecord, Some(delivery), None) => {
+            let target = delivery.parameters.get("target");
+            let kind = RecordKind::ALL.into_iter().find(|kind| target.is_some_and(|target| target == kind.code()));
+            kind.map(Some).ok_or("does not name the kind of record to which it delivers")
+        }
+        (_, Some(_), None) => Err("delivers to the record and is not of class TO_RECORD"),
+        (_, None, None) => Ok(None),
+    }
 }
 
 fn example(

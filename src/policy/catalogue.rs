@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{AttributeValue, DataClass};
-use crate::interaction::Channel;
+use crate::{directory::RecordKind, interaction::Channel};
 
 /// The type of a declared attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +111,9 @@ pub struct Remedy {
     pub say: String,
 }
 
+/// The obligation that says to deliver to the record; its parameter `target` names the [`RecordKind`].
+pub const DELIVER_TO_RECORD: &str = "DELIVER_TO_RECORD";
+
 /// What goes with an ALLOW.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,4 +146,6 @@ pub struct Action {
     pub remedies: Vec<String>,
     /// What goes with an ALLOW.
     pub obligations: Vec<Obligation>,
+    /// To which kind of record an ALLOW delivers; exactly the actions of class TO_RECORD do.
+    pub delivers: Option<RecordKind>,
 }

@@ -196,6 +196,7 @@ impl Metrics {
             Record::Refusal(_)
             | Record::UnknownClients(_)
             | Record::InteractionEnded(_)
+            | Record::DeliveryRead(_)
             | Record::Change(_)
             | Record::Lifecycle(_) => {}
         }

@@ -324,6 +324,7 @@ fn item(id: &str) -> Item {
         rule: "orders".to_owned(),
         escalation: None,
         obligations: Vec::new(),
+        delivery: None,
     }
 }
 

@@ -10,7 +10,7 @@ use countersign::grpc::{
             AccountSelector, AttributeValue, AuthorizeRequest, BatchAuthorizeRequest, BatchItem,
             Channel::{Phone, Portal},
             ContactName, ContactSelector, EndInteractionRequest, Evidence, Passphrase, PassphraseEntry, PortalLogin,
-            Resource, Subject,
+            ReadDeliveryRequest, Resource, Subject,
             account_selector::By as Account,
             attribute_value::Value,
             contact_selector::By as Contact,
@@ -159,6 +159,7 @@ async fn send(client: &Client, limit: Limit, length: usize) -> Result<(), String
     let field = limit.field.trim_start_matches("countersign.v1.");
     let result = match field.split('.').next().unwrap() {
         "BatchItem" | "BatchAuthorizeRequest" => client.batch_authorize(batch(field, length)).await.map(drop),
+        "ReadDeliveryRequest" => client.read_delivery(delivery(field, length)).await.map(drop),
         "EndInteractionRequest" => client.end_interaction(end(field, length)).await.map(drop),
         _ => client.authorize(one(field, limit.max, length)).await.map(drop),
     };
@@ -242,6 +243,17 @@ fn end(field: &str, length: usize) -> EndInteractionRequest {
         "EndInteractionRequest.interaction_id" => request.interaction_id = text,
         "EndInteractionRequest.verification_token" => request.verification_token = text,
         "EndInteractionRequest.request_id" => request.request_id = text,
+        other => panic!("no request tries the limit of {other}: add one"),
+    }
+    request
+}
+
+fn delivery(field: &str, length: usize) -> ReadDeliveryRequest {
+    let text = "7".repeat(length);
+    let mut request = ReadDeliveryRequest { decision_id: "d".to_owned(), ..ReadDeliveryRequest::default() };
+    match field {
+        "ReadDeliveryRequest.decision_id" => request.decision_id = text,
+        "ReadDeliveryRequest.request_id" => request.request_id = text,
         other => panic!("no request tries the limit of {other}: add one"),
     }
     request

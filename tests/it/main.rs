@@ -24,6 +24,7 @@ mod cli;
 mod config;
 mod coverage;
 mod crash;
+mod delivery;
 mod directory;
 mod examples;
 mod house;

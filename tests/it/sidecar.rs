@@ -17,7 +17,8 @@ use countersign::{
     directory::{AccountId, Actor, Change, Contact, ContactId, ContactStatus, Directory, sample},
     grpc::proto::countersign::v1::{
         AuthorizeRequest, AuthorizeResponse, BatchAuthorizeRequest, BatchAuthorizeResponse, EndInteractionRequest,
-        EndInteractionResponse, authorization_service_client::AuthorizationServiceClient,
+        EndInteractionResponse, ReadDeliveryRequest, ReadDeliveryResponse,
+        authorization_service_client::AuthorizationServiceClient,
     },
     identity::{hasher::Counts, passphrase::Passphrase},
     manage::passphrase::Whose,
@@ -28,7 +29,7 @@ use tonic::{Code, Request, Status, transport::Channel};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The client systems of the tests: name and grants, as the config spells them.
-const CLIENTS: [(&str, &str); 5] = [
+const CLIENTS: [(&str, &str); 6] = [
     (
         "portal",
         r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction"]
@@ -55,8 +56,13 @@ const CLIENTS: [(&str, &str); 5] = [
            accepts_tokens_from = ["ivr", "portal"]"#,
     ),
     (
+        "mailroom",
+        r#"rpcs = ["ReadDelivery"]
+           channels = []"#,
+    ),
+    (
         "probe",
-        r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction"]
+        r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "ReadDelivery"]
            channels = ["phone", "portal", "chat"]
            asserts = ["portal_login", "agent_id", "calling_number", "attestation"]
            debug = true"#,
@@ -263,6 +269,11 @@ impl Client {
     pub async fn batch_authorize(&self, request: BatchAuthorizeRequest) -> Result<BatchAuthorizeResponse, Status> {
         let request = self.with_token(request);
         patiently(self.stub.clone().batch_authorize(request)).await.map(tonic::Response::into_inner)
+    }
+
+    pub async fn read_delivery(&self, request: ReadDeliveryRequest) -> Result<ReadDeliveryResponse, Status> {
+        let request = self.with_token(request);
+        patiently(self.stub.clone().read_delivery(request)).await.map(tonic::Response::into_inner)
     }
 
     pub async fn end_interaction(&self, request: EndInteractionRequest) -> Result<EndInteractionResponse, Status> {

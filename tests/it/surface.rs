@@ -87,7 +87,7 @@ async fn grpcurl_lists_describes_and_asks() {
         assert!(services.lines().any(|line| line == service), "{services}");
     }
     let methods = run(&[&address, "list", SERVICE_NAME]).await.unwrap();
-    assert_eq!(methods.lines().count(), 3, "{methods}");
+    assert_eq!(methods.lines().count(), 4, "{methods}");
     let described = run(&[&address, "describe", "countersign.v1.AuthorizeRequest"]).await.unwrap();
     assert!(described.contains("Interaction interaction = 1;"), "{described}");
 
@@ -144,7 +144,7 @@ fn no_evidence_override_or_secret_is_on_offer_beyond_what_is_named_here() {
     let pool = prost_reflect::DescriptorPool::decode(DESCRIPTORS).unwrap();
     let service = pool.get_service_by_name(SERVICE_NAME).unwrap();
     let methods: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
-    assert_eq!(methods, ["Authorize", "BatchAuthorize", "EndInteraction"]);
+    assert_eq!(methods, ["Authorize", "BatchAuthorize", "EndInteraction", "ReadDelivery"]);
     let fields = |message: &str| -> Vec<String> {
         let message = pool.get_message_by_name(&format!("countersign.v1.{message}")).unwrap();
         message.fields().map(|field| field.name().to_owned()).collect()

@@ -234,6 +234,7 @@ impl<'a> Play<'a> {
             Record::Refusal(_)
             | Record::UnknownClients(_)
             | Record::InteractionEnded(_)
+            | Record::DeliveryRead(_)
             | Record::Change(_)
             | Record::Lifecycle(_) => return Ok(String::new()),
         };

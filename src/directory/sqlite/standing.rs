@@ -79,6 +79,14 @@ pub(super) fn find_account(
     }))
 }
 
+/// The addresses and numbers of record of an account; none if there is no such account.
+pub(super) fn records_of(
+    snapshot: &ReadTransaction<'_>,
+    account: &AccountId,
+) -> Result<(Vec<AddressOfRecord>, Vec<NumberOfRecord>), DirectoryError> {
+    Ok((addresses_of(snapshot, account)?, numbers_of(snapshot, account)?))
+}
+
 fn numbers_of(snapshot: &ReadTransaction<'_>, account: &AccountId) -> Result<Vec<NumberOfRecord>, DirectoryError> {
     snapshot.rows(
         "SELECT number, added FROM number_of_record WHERE account = ?1 ORDER BY position",

@@ -6,8 +6,8 @@ use countersign::{
     audit::{
         Record, Stored,
         record::{
-            BatchRecord, ChangeRecord, DecisionRecord, InteractionEndedRecord, LifecycleRecord, RefusalRecord,
-            UnknownClientsRecord,
+            BatchRecord, ChangeRecord, DecisionRecord, DeliveryReadRecord, InteractionEndedRecord, LifecycleRecord,
+            RefusalRecord, UnknownClientsRecord,
         },
     },
     directory::{AccountId, Actor, ContactId, Revision},
@@ -72,6 +72,7 @@ fn every_kind_in_full() -> Vec<Record> {
     };
     let mut item = item("d");
     (item.resource, item.escalation, item.obligations) = (text(), Some(text()), vec![text()]);
+    item.delivery = Some(text());
     let (policy_revision, directory_revision, took_us) = (text(), Revision(1), 1);
     vec![
         Record::Decision(Box::new(DecisionRecord {
@@ -100,6 +101,14 @@ fn every_kind_in_full() -> Vec<Record> {
             count: 1,
         }),
         Record::UnknownClients(UnknownClientsRecord { peer: text(), reason: text(), count: 1 }),
+        Record::DeliveryRead(DeliveryReadRecord {
+            client: text(),
+            request_id: text(),
+            delivery: text(),
+            account: Some(AccountId::new("a")),
+            targets: 1,
+            took_us,
+        }),
         Record::InteractionEnded(InteractionEndedRecord {
             client: text(),
             request_id: text(),

@@ -25,6 +25,7 @@ pub mod cool_off;
 pub mod decision;
 pub mod deliver;
 pub mod end;
+pub mod explain;
 pub mod permit;
 mod prove;
 mod recipe;

@@ -31,7 +31,7 @@ mod situation;
 mod source;
 
 pub use bundle::Bundle;
-pub use cases::{Case, Cases, Expected, Fixture, Shown};
+pub use cases::{Asked, Case, Cases, Expected, Fixture, FixtureAccount, Shown};
 pub use catalogue::{Action, AttributeKind, Guidance, GuidanceFor, Obligation, Remedy};
 pub use cedar::Place;
 pub use current::Current;

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     identity::Method,
-    policy::{Bundle, Case, Shown},
+    policy::{Asked, Bundle, Case, Shown},
 };
 
 /// One thing in which an answer is not the expected one.
@@ -20,17 +20,17 @@ pub struct Difference {
     pub got: String,
 }
 
-/// What the bundle answers to a case.
-pub fn decide(bundle: &Bundle, case: &Case) -> Judged {
+/// What the bundle answers.
+pub fn decide(bundle: &Bundle, asked: &Asked) -> Judged {
     let matter = Matter {
         bundle,
-        action: &case.action,
-        channel: case.channel,
-        site: case.site.as_ref(),
-        attributes: &case.attributes,
+        action: &asked.action,
+        channel: asked.channel,
+        site: asked.site.as_ref(),
+        attributes: &asked.attributes,
     };
-    let accepted = bundle.accepted_methods(&case.action, case.channel);
-    let asker = match (case.shown, &case.by) {
+    let accepted = bundle.accepted_methods(&asked.action, asked.channel);
+    let asker = match (asked.shown, &asked.by) {
         (Shown::Proof(method, _), _) if !is_looked_at(Some(method), accepted) => {
             Asker::Unproved(Unproved::MethodNotAccepted)
         }
@@ -43,7 +43,7 @@ pub fn decide(bundle: &Bundle, case: &Case) -> Judged {
     };
     match permit::judge(matter, asker) {
         Judgement::Final(judged) => judged,
-        Judgement::Escalates(refused) => refused.put_before(case.by.as_ref().and_then(|by| by.primary_admin.as_ref())),
+        Judgement::Escalates(refused) => refused.put_before(asked.by.as_ref().and_then(|by| by.primary_admin.as_ref())),
     }
 }
 
@@ -80,8 +80,11 @@ pub fn differences(bundle: &Bundle, case: &Case, judged: &Judged) -> Vec<Differe
         compare("accepts", &wanted.join(", "), &got.join(", "));
     }
     if let Some(wanted) = &expected.remedies {
-        let remedies =
-            if verdict.offers_remedies() { bundle.remedies(&case.action, case.channel, "") } else { Vec::new() };
+        let remedies = if verdict.offers_remedies() {
+            bundle.remedies(&case.asked.action, case.asked.channel, "")
+        } else {
+            Vec::new()
+        };
         let got: Vec<&str> = remedies.iter().map(|remedy| remedy.action.as_str()).collect();
         compare("remedies", &wanted.join(", "), &got.join(", "));
     }

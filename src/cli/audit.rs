@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -114,19 +115,10 @@ struct Show {
 
 impl Show {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let data = self.whose.data_directory()?;
-        let found = match sidecar::of(&data).await? {
-            Some(mut running) => {
-                let shown = running.show_audit(ShowAuditRequest { id: self.id.clone() }).await.map_err(told)?;
-                Some(shown.into_inner().record_json).filter(|json| !json.is_empty())
-            }
-            None => read::show(&sidecar::audit_folder(&data), &self.id)?.map(|stored| stored.to_json().to_string()),
-        };
-        let Some(found) = found else {
+        let Some(record) = find(&self.whose.data_directory()?, &self.id).await? else {
             writeln!(io::stderr(), "no record has the id {}", table::plain(&self.id))?;
             return Ok(ExitCode::from(NOT_FOUND));
         };
-        let record: Value = serde_json::from_str(&found)?;
         let mut out = io::stdout().lock();
         if self.json {
             writeln!(out, "{record:#}")?;
@@ -138,6 +130,18 @@ impl Show {
             writeln!(out, "{facts}")?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The record with this decision id or sequence number, from the sidecar that owns the data directory, or from the files.
+pub(super) async fn find(data: &Path, id: &str) -> anyhow::Result<Option<Value>> {
+    match sidecar::of(data).await? {
+        Some(mut running) => {
+            let shown = running.show_audit(ShowAuditRequest { id: id.to_owned() }).await.map_err(told)?;
+            let json = shown.into_inner().record_json;
+            Ok(if json.is_empty() { None } else { Some(serde_json::from_str(&json)?) })
+        }
+        None => Ok(read::show(&sidecar::audit_folder(data), id)?.map(|stored| stored.to_json())),
     }
 }
 
@@ -175,4 +179,4 @@ fn told(status: tonic::Status) -> anyhow::Error {
 }
 
 /// The exit code of `show` when there is nothing to show.
-const NOT_FOUND: u8 = 3;
+pub(super) const NOT_FOUND: u8 = 3;

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use crate::policy::{Bundle, BundleError, Cases, Files};
 
 mod check;
+mod explain;
+mod matrix;
 mod new;
 mod test;
 
@@ -21,9 +23,11 @@ mod test;
 /// looks at the bundle in this binary.
 #[derive(Debug, Args)]
 #[command(after_help = "To write a bundle of your own:
-  countersign policy new my-policy          a copy of the shipped one, with its cases
-  countersign policy check my-policy        does it load, and is every action tried?
-  countersign policy test my-policy         does it answer what its cases expect?")]
+  countersign policy new my-policy                a copy of the shipped one, with its cases
+  countersign policy check my-policy              does it load, and is every action tried?
+  countersign policy test my-policy               does it answer what its cases expect?
+  countersign policy matrix my-policy --diff OLD  what has changed, for whom?
+  countersign policy explain my-policy --help     why is this decided so?")]
 pub(super) struct Policy {
     #[command(subcommand)]
     command: Command,
@@ -33,6 +37,8 @@ pub(super) struct Policy {
 enum Command {
     Check(check::Check),
     Test(test::Test),
+    Explain(Box<explain::Explain>),
+    Matrix(matrix::Matrix),
     New(new::New),
 }
 
@@ -41,6 +47,8 @@ impl Policy {
         match self.command {
             Command::Check(command) => command.run(),
             Command::Test(command) => command.run(),
+            Command::Explain(command) => command.run(),
+            Command::Matrix(command) => command.run(),
             Command::New(command) => command.run(),
         }
     }

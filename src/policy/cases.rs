@@ -7,20 +7,20 @@ use std::{
     sync::Arc,
 };
 
-use jiff::{Timestamp, civil};
 use toml::Spanned;
 
 use super::{Action, AttributeValue, Bundle, BundleError, GuidanceFor, source::Files};
 use crate::{
-    directory::{
-        Account, AccountId, Contact, ContactId, ContactStatus, CpniExemption, Revision, RoleAssignment, RoleName,
-        Scope, Site, SiteId, Standing,
-    },
+    directory::SiteId,
     identity::{Method, ProofBand},
     interaction::Channel,
 };
 
+mod fixture;
 mod raw;
+
+use fixture::scoped;
+pub use fixture::{Fixture, FixtureAccount};
 
 use raw::{RawAccount, RawCase, RawFile, RawGiven, RawPerson};
 
@@ -33,7 +33,7 @@ pub struct Cases {
 }
 
 /// One question to a bundle, and the answer that its owners expect.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Case {
     /// The file in which it stands, as the operator knows it.
     pub file: String,
@@ -41,6 +41,15 @@ pub struct Case {
     pub line: usize,
     /// Its name; where a case lists several actions, channels or people, with these behind it.
     pub name: String,
+    /// What is asked.
+    pub asked: Asked,
+    /// What shall come of it.
+    pub expected: Expected,
+}
+
+/// A question to a bundle, by somebody of whom everything is known that a decision looks at.
+#[derive(Clone, Debug)]
+pub struct Asked {
     /// What is asked for.
     pub action: Arc<Action>,
     /// Where.
@@ -53,19 +62,6 @@ pub struct Case {
     pub by: Option<Fixture>,
     /// What is shown as proof.
     pub shown: Shown,
-    /// What shall come of it.
-    pub expected: Expected,
-}
-
-/// A person of a case.
-#[derive(Clone, Debug)]
-pub struct Fixture {
-    /// Contact, account and roles.
-    pub standing: Standing,
-    /// Whether a cool-off is running.
-    pub in_cool_off: bool,
-    /// The account's primary administrator.
-    pub primary_admin: Option<Standing>,
 }
 
 /// What is shown as proof, and what comes of it.
@@ -148,7 +144,7 @@ impl Cases {
     /// The actions of which no case speaks.
     #[must_use]
     pub fn without_case<'a>(&self, bundle: &'a Bundle) -> Vec<&'a Arc<Action>> {
-        let spoken_of: BTreeSet<&str> = self.cases.iter().map(|case| case.action.name.as_str()).collect();
+        let spoken_of: BTreeSet<&str> = self.cases.iter().map(|case| case.asked.action.name.as_str()).collect();
         bundle.actions().filter(|action| !spoken_of.contains(action.name.as_str())).collect()
     }
 }
@@ -237,61 +233,25 @@ impl<'a> People<'a> {
 
     fn fixture(&self, name: &str, given: &RawGiven) -> Option<Fixture> {
         let (_, person) = self.people.get(name)?;
-        let (_, account) = self.accounts.get(person.account.as_ref().as_str())?;
-        let primary = account.primary_admin.as_ref().and_then(|admin| self.standing(admin.as_ref(), given));
+        let (_, raw) = self.accounts.get(person.account.as_ref().as_str())?;
+        let account = FixtureAccount {
+            name: person.account.as_ref().clone(),
+            sites: raw.sites.clone(),
+            primary_admin: raw.primary_admin.as_ref().map(|admin| admin.as_ref().clone()),
+            number_moves_locked: given.number_moves_locked.unwrap_or(raw.number_moves_locked),
+            business_exemption: given.business_exemption.unwrap_or(raw.business_exemption),
+            marketing_approved: given.marketing_approved.unwrap_or(raw.marketing_approved),
+        };
+        let standing = |name: &str, person: &RawPerson| {
+            account.person(name, person.roles.iter().map(|role| role.as_ref().as_str()))
+        };
+        let admin = account.primary_admin.as_ref().and_then(|admin| self.people.get_key_value(admin.as_str()));
         Some(Fixture {
-            standing: self.standing(name, given)?,
+            standing: standing(name, person),
             in_cool_off: given.in_cool_off.unwrap_or(person.in_cool_off),
-            primary_admin: primary,
+            primary_admin: admin.map(|(name, (_, person))| standing(name, person)),
         })
     }
-
-    fn standing(&self, name: &str, given: &RawGiven) -> Option<Standing> {
-        let (_, person) = self.people.get(name)?;
-        let account_name = person.account.as_ref();
-        let (_, account) = self.accounts.get(account_name.as_str())?;
-        let exempt = given.business_exemption.unwrap_or(account.business_exemption);
-        let approved = given.marketing_approved.unwrap_or(account.marketing_approved);
-        let long_ago = Timestamp::UNIX_EPOCH;
-        let contact = ContactId::new(name);
-        let assignments = person.roles.iter().map(|role| {
-            let (role, site) = scoped(role.as_ref());
-            let scope = site.map_or(Scope::Company, |site| Scope::Site(SiteId::new(site)));
-            RoleAssignment { contact: contact.clone(), role: RoleName::new(role), scope, granted: long_ago }
-        });
-        Some(Standing {
-            assignments: assignments.collect(),
-            account: Account {
-                id: AccountId::new(account_name),
-                name: account_name.clone(),
-                created: long_ago,
-                primary_admin: account.primary_admin.as_ref().map(|admin| ContactId::new(admin.as_ref())),
-                numbers_of_record: Vec::new(),
-                addresses_of_record: Vec::new(),
-                sites: account.sites.iter().map(|site| Site { id: SiteId::new(site), name: site.clone() }).collect(),
-                number_moves_locked: given.number_moves_locked.unwrap_or(account.number_moves_locked),
-                cpni_exemption: CpniExemption { dedicated_representative: exempt, contract_addresses_cpni: exempt },
-                marketing_approved: approved.then_some(civil::date(1970, 1, 1)),
-            },
-            contact: Contact {
-                id: contact.clone(),
-                account: AccountId::new(account_name),
-                first_name: name.to_owned(),
-                last_name: String::new(),
-                email: None,
-                extension: None,
-                user_id: None,
-                status: ContactStatus::Active,
-                created: long_ago,
-            },
-            revision: Revision::default(),
-        })
-    }
-}
-
-/// `role`, or `role@site`.
-fn scoped(role: &str) -> (&str, Option<&str>) {
-    role.split_once('@').map_or((role, None), |(role, site)| (role, Some(site)))
 }
 
 /// Reads the cases of one file.
@@ -325,18 +285,16 @@ impl Reader<'_> {
                 let advice = "say `by` whom, or drop `proof`";
                 return Err(self.fault(&raw.name, "a proof is shown, and by nobody".to_owned(), advice));
             }
-            self.cases.push(Case {
-                file: self.files.shown(self.file),
-                line,
-                name,
+            let asked = Asked {
                 attributes: self.attributes(raw, &action)?,
                 action,
                 channel,
                 site: raw.site.as_deref().map(SiteId::new),
                 by: person.map(|person| self.fixture(raw, person)).transpose()?,
                 shown,
-                expected: expected.clone(),
-            });
+            };
+            let file = self.files.shown(self.file);
+            self.cases.push(Case { file, line, name, asked, expected: expected.clone() });
         }
         Ok(())
     }

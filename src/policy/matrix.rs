@@ -13,6 +13,8 @@ mod diff;
 
 pub use diff::diff;
 
+const TITLE: &str = "Who may do what, where, with which proof: a caller with one role alone.";
+
 /// What becomes of a caller who holds one role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -126,12 +128,18 @@ pub fn rows(bundle: &Bundle, condition: Condition) -> Vec<Row> {
     rows
 }
 
+/// Whether a text begins as [`render`] does.
+#[must_use]
+pub fn is_rendered(text: &str) -> bool {
+    text.starts_with(TITLE)
+}
+
 /// The matrix as text: a table per action, a line per role, and below it the lines that a condition changes. The same
 /// bundle always gives the same text.
 #[must_use]
 pub fn render(bundle: &Bundle) -> String {
-    let mut out = String::from(
-        "Who may do what, where, with which proof: a caller with one role alone.\n\
+    let mut out = format!(
+        "{TITLE}\n\
          open      everybody, without proof\n\
          allow     yes\n\
          prove     asked for proof\n\

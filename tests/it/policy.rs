@@ -13,6 +13,8 @@ use tempfile::TempDir;
 mod cases;
 #[path = "policy/commands.rs"]
 mod commands;
+#[path = "policy/explained.rs"]
+mod explained;
 #[path = "policy/mistakes.rs"]
 mod mistakes;
 #[path = "policy/mutation.rs"]

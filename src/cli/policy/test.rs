@@ -52,7 +52,7 @@ impl Test {
         let bundle = self.which.bundle()?;
         let cases = self.which.cases(&bundle)?;
         let tried = cases.iter().map(|case| {
-            let differences = cases::differences(&bundle, case, &cases::decide(&bundle, case));
+            let differences = cases::differences(&bundle, case, &cases::decide(&bundle, &case.asked));
             Tried { case, differences }
         });
         let tried: Vec<Tried<'_>> = tried.collect();
@@ -106,7 +106,7 @@ fn junit(tried: &[Tried<'_>], failed: usize) -> String {
     );
     for Tried { case, differences } in tried {
         let place = format!("{}:{}", case.file, case.line);
-        let (name, file, class) = (escaped(&case.name), escaped(&case.file), escaped(&case.action.name));
+        let (name, file, class) = (escaped(&case.name), escaped(&case.file), escaped(&case.asked.action.name));
         let _ = write!(xml, "<testcase name=\"{name}\" classname=\"{class}\" file=\"{file}\" line=\"{}\"", case.line);
         if differences.is_empty() {
             xml.push_str("/>\n");

@@ -93,7 +93,7 @@ fn a_mistake_in_a_case_is_told_with_file_line_and_what_to_do() {
 }
 
 /// A copy of the shipped bundle, as the command writes it.
-fn new_bundle() -> (TempDir, String) {
+pub fn new_bundle() -> (TempDir, String) {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("bundle").to_str().unwrap().to_owned();
     let made = run(&["policy", "new", &folder], "");
@@ -102,7 +102,7 @@ fn new_bundle() -> (TempDir, String) {
 }
 
 /// Puts other text in the place of the first that is like `from`, and returns its line.
-fn edit(folder: &str, file: &str, from: &str, to: &str) -> usize {
+pub fn edit(folder: &str, file: &str, from: &str, to: &str) -> usize {
     let path = Path::new(folder).join(file);
     let text = fs::read_to_string(&path).unwrap();
     let at = text.find(from).unwrap_or_else(|| panic!("{file} has no {from}"));
@@ -110,13 +110,13 @@ fn edit(folder: &str, file: &str, from: &str, to: &str) -> usize {
     1 + text[..at].matches('\n').count()
 }
 
-fn failed(arguments: &[&str]) -> String {
+pub fn failed(arguments: &[&str]) -> String {
     let output = run(arguments, "");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
 }
 
-fn json(arguments: &[&str], code: i32) -> Value {
+pub fn json(arguments: &[&str], code: i32) -> Value {
     let output = run(arguments, "");
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()

@@ -101,7 +101,6 @@ pub struct Running {
     tcp: Option<SocketAddr>,
     /// Ends with the sidecar, however that ends.
     chores: JoinSet<()>,
-    metrics: Arc<Metrics>,
     metrics_addr: Option<SocketAddr>,
     /// The port of the metrics serves to the very end.
     _scrapes: JoinSet<()>,
@@ -143,15 +142,12 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     let tcp = listeners.tcp.as_ref().and_then(|listener| listener.local_addr().ok());
 
     let foundation = Foundation::lay(&config, Arc::clone(&clock)).await?;
-    let Foundation { store, credentials, keys, hasher, trail, .. } = &foundation;
+    let Foundation { store, credentials, keys, hasher, trail, metrics, .. } = &foundation;
     let digest = DigestKey::new(Zeroizing::new(keys.digest("attempt budgets", &[])));
 
     let admin_socket = config.data.directory.join(ADMIN_SOCKET);
     let admin_listener = sockets::unix(&admin_socket, Mode::Owner).await?;
 
-    let metrics = Arc::new(Metrics::default());
-    let counted = Arc::clone(&metrics);
-    trail.observe(move |record| counted.recorded(record));
     let budgets = SqliteBudgets::new(store.clone(), config.throttle.clone());
     let mut chores = JoinSet::new();
     chores.spawn(forget_expired(budgets.clone(), Arc::clone(&clock)));
@@ -164,7 +160,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         clock: Arc::clone(&clock),
         passphrases: PassphraseParts {
             credentials: Arc::clone(credentials),
-            budgets: Arc::new(CountedBudgets { inner: budgets, metrics: Arc::clone(&metrics) }),
+            budgets: Arc::new(CountedBudgets { inner: budgets, metrics: Arc::clone(metrics) }),
             rules: Rules::new(digest, config.throttle),
             hasher: Arc::clone(hasher),
             floor: config.verify.floor,
@@ -187,7 +183,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         registry: Arc::new(config.clients),
         trail: Arc::clone(trail),
         clock,
-        metrics: Arc::clone(&metrics),
+        metrics: Arc::clone(metrics),
         caps: Caps {
             request_bytes: config.limits.request_bytes,
             header_bytes: config.limits.header_bytes,
@@ -204,14 +200,14 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
             trail: Arc::clone(trail),
             store: store.clone(),
             policy: Arc::clone(&policy),
-            metrics: Arc::clone(&metrics),
+            metrics: Arc::clone(metrics),
         };
         chores.spawn(looks.keep_telling(health.clone()));
     }
-    gauges::offer(&metrics, &foundation, &policy, serving.health());
+    gauges::offer(&foundation, &policy, serving.health());
     let mut scrapes = JoinSet::new();
     if let Some(listener) = metrics_port {
-        scrapes.spawn(port::serve(listener, Arc::clone(&metrics)));
+        scrapes.spawn(port::serve(listener, Arc::clone(metrics)));
     }
     let reload = config.policy.bundle.map(|folder| {
         let asked = Arc::new(Notify::new());
@@ -231,7 +227,6 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         reload,
         tcp,
         chores,
-        metrics,
         metrics_addr,
         _scrapes: scrapes,
         stop_times,
@@ -245,6 +240,7 @@ pub struct Foundation {
     credentials: Arc<dyn Credentials>,
     keys: Arc<KeyRing>,
     hasher: Arc<Hasher>,
+    metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 }
 
@@ -272,7 +268,11 @@ impl Foundation {
             }
         };
         let size = PoolSize { workers: config.verify.workers, waiting: config.verify.queue };
+        let metrics = Arc::new(Metrics::default());
+        let counted = Arc::clone(&metrics);
+        trail.observe(move |record| counted.recorded(record));
         Ok(Self {
+            metrics,
             trail: Arc::new(trail),
             credentials: Arc::new(SqliteCredentials::new(store.clone(), config.throttle.floor)),
             hasher: Arc::new(Hasher::start(size, config.verify.cost, Arc::clone(&keys))?),
@@ -307,6 +307,7 @@ impl Foundation {
                 trail: Arc::clone(&self.trail),
                 clock: Arc::clone(&self.clock),
             },
+            metrics: Arc::clone(&self.metrics),
         }
     }
 
@@ -414,8 +415,8 @@ impl Running {
 
     /// What is counted.
     #[must_use]
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+    pub fn metrics(&self) -> &Metrics {
+        &self.foundation.metrics
     }
 
     /// The audit trail, for whoever embeds the sidecar.

@@ -24,6 +24,7 @@ mod secret;
 mod serve;
 mod sidecar;
 mod table;
+mod watch;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -47,6 +48,7 @@ enum Command {
     Serve(serve::Serve),
     Ask(Box<ask::Ask>),
     Audit(audit::Audit),
+    Watch(watch::Watch),
     Policy(policy::Policy),
     Keys(keys::Keys),
     Passphrase(passphrase::Passphrase),
@@ -66,6 +68,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(command) => command.run(),
         Command::Ask(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Watch(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::Passphrase(command) => command.run(),

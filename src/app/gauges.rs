@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// Offers them.
-pub(super) fn offer(metrics: &Metrics, foundation: &Foundation, policy: &Arc<Current>, health: Option<&Health>) {
-    let Foundation { hasher, trail, .. } = foundation;
+pub(super) fn offer(foundation: &Foundation, policy: &Arc<Current>, health: Option<&Health>) {
+    let Foundation { hasher, trail, metrics, .. } = foundation;
     let started = seconds_since_epoch();
     metrics.sample("start_time_seconds", "When the sidecar started", Kind::Gauge, move || started);
     if let Some(health) = health.cloned() {
@@ -40,20 +40,21 @@ pub(super) fn offer(metrics: &Metrics, foundation: &Foundation, policy: &Arc<Cur
     });
 }
 
-/// A part that is shared with the scrapes.
+/// A part that the scrapes look at, and do not keep alive.
 struct Of<'a, T>(&'a Arc<T>);
 
 impl<T: Send + Sync + 'static> Of<'_, T> {
     fn gauge(&self, metrics: &Metrics, name: &'static str, help: &'static str, read: fn(&T) -> f64) {
-        let part = Arc::clone(self.0);
-        metrics.sample(name, help, Kind::Gauge, move || read(&part));
+        let part = Arc::downgrade(self.0);
+        metrics.sample(name, help, Kind::Gauge, move || part.upgrade().map_or(f64::NAN, |part| read(&part)));
     }
 }
 
 impl Of<'_, Hasher> {
     fn counter(&self, metrics: &Metrics, name: &'static str, help: &'static str, read: fn(Counts) -> u64) {
-        let part = Arc::clone(self.0);
-        metrics.sample(name, help, Kind::Counter, move || number(read(part.counts())));
+        let part = Arc::downgrade(self.0);
+        let counted = move || part.upgrade().map_or(f64::NAN, |part| number(read(part.counts())));
+        metrics.sample(name, help, Kind::Counter, counted);
     }
 }
 

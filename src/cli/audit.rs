@@ -166,7 +166,8 @@ fn text(value: &Value) -> String {
     table::plain(value.as_str().map_or_else(|| value.to_string(), str::to_owned).as_str())
 }
 
-fn line(record: &Value) -> anyhow::Result<String> {
+/// A record in one line.
+pub(super) fn line(record: &Value) -> anyhow::Result<String> {
     let sequence = record.get("sequence").and_then(Value::as_u64).context("the record has no number")?;
     let at: Timestamp = record.get("at").and_then(Value::as_str).context("the record has no time")?.parse()?;
     let record: Record = serde_json::from_value(record.clone())?;

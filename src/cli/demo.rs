@@ -4,12 +4,18 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Args;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::{sync::broadcast::error::RecvError, time};
 
-use super::{headline, on_runtime, serve::Signals, table};
+use super::{
+    headline, on_runtime,
+    serve::Signals,
+    table,
+    watch::{counts::Counts, screen::Screen},
+};
 use crate::directory::sample;
 
 mod plays;
@@ -57,17 +63,22 @@ impl Demo {
 
     async fn serve(&self, stage: &Stage, signals: &mut Signals) -> anyhow::Result<ExitCode> {
         stage.write_env(&self.env_file)?;
-        let mut out = io::stdout();
-        introduce(&mut out, stage, &self.env_file)?;
+        introduce(&mut io::stdout(), stage, &self.env_file)?;
+        let mut screen = Screen::new(io::stdout());
+        let mut ticks = time::interval(BETWEEN_PANELS);
         let mut records = stage.records();
         loop {
             let record = tokio::select! {
                 _ = signals.next() => break,
                 record = records.recv() => record,
+                _ = ticks.tick() => {
+                    screen.panel(&Counts::of(&stage.metrics()))?;
+                    continue;
+                }
             };
             match record {
-                Ok(stored) => writeln!(out, "{}", headline::of(stored.sequence, stored.at, &stored.record))?,
-                Err(RecvError::Lagged(missed)) => writeln!(out, "… {missed} records not shown")?,
+                Ok(stored) => screen.line(&headline::of(stored.sequence, stored.at, &stored.record))?,
+                Err(RecvError::Lagged(missed)) => screen.line(&format!("… {missed} records not shown"))?,
                 Err(RecvError::Closed) => break,
             }
         }
@@ -144,3 +155,6 @@ fn this_program() -> String {
 }
 
 const NAME: &str = "countersign";
+
+/// How often the panel below the decisions is drawn anew.
+const BETWEEN_PANELS: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! `countersign.admin.v1.AdminService`: what the operator's commands ask of a running sidecar, over the admin socket.
 
-use std::{io, path::PathBuf, pin::Pin, sync::Arc};
+use std::{io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -8,6 +8,7 @@ use tokio::{
         broadcast::{self, error::RecvError},
         mpsc, watch,
     },
+    time::{self, MissedTickBehavior},
 };
 use tokio_stream::{
     Stream, StreamExt,
@@ -34,6 +35,7 @@ use crate::{
         passphrase::{Passphrases, Whose},
         people::{Outcome, People},
     },
+    telemetry::metrics::Metrics,
 };
 
 /// The most records that a tail starts with.
@@ -49,6 +51,8 @@ pub struct Parts {
     pub passphrases: Passphrases,
     /// The use cases of the directory commands.
     pub people: People,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Serves on the admin socket.
@@ -90,6 +94,11 @@ struct Admin {
     stopped: watch::Receiver<bool>,
 }
 
+/// The shortest time between two looks at the metrics, in milliseconds.
+const MIN_INTERVAL_MS: u32 = 100;
+
+type Counts = ReceiverStream<Result<pb::WatchMetricsResponse, Status>>;
+
 type Records = Pin<Box<dyn Stream<Item = Result<pb::TailAuditResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -110,6 +119,16 @@ impl AdminService for Admin {
         let (lines, following) = mpsc::channel(64);
         tokio::spawn(follow(live, seen, lines, self.stopped.clone()));
         Ok(Response::new(Box::pin(first.chain(ReceiverStream::new(following)))))
+    }
+
+    type WatchMetricsStream = Counts;
+
+    async fn watch_metrics(&self, request: Request<pb::WatchMetricsRequest>) -> Result<Response<Counts>, Status> {
+        let every = Duration::from_millis(request.into_inner().interval_ms.max(MIN_INTERVAL_MS).into());
+        // One at a time: whoever reads slowly sees fewer, and the newest.
+        let (texts, watching) = mpsc::channel(1);
+        tokio::spawn(tell_metrics(Arc::clone(&self.parts.metrics), every, texts, self.stopped.clone()));
+        Ok(Response::new(ReceiverStream::new(watching)))
     }
 
     async fn show_audit(
@@ -272,6 +291,33 @@ impl Admin {
         let done = tokio::task::spawn_blocking(move || work(&folder)).await;
         done.map_err(|error| Status::internal(error.to_string()))?
             .map_err(|error| Status::unavailable(error.to_string()))
+    }
+}
+
+/// Sends the metrics again and again, until the client goes away or the sidecar stops.
+async fn tell_metrics(
+    metrics: Arc<Metrics>,
+    every: Duration,
+    texts: mpsc::Sender<Result<pb::WatchMetricsResponse, Status>>,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut ticks = time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let stopped = told(stopped);
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            () = texts.closed() => return,
+            _ = ticks.tick() => {}
+        }
+        let sent = tokio::select! {
+            () = &mut stopped => return,
+            sent = texts.send(Ok(pb::WatchMetricsResponse { metrics_text: metrics.encode() })) => sent,
+        };
+        if sent.is_err() {
+            return;
+        }
     }
 }
 

@@ -53,3 +53,4 @@ mod throttle;
 mod throttled;
 mod token;
 mod tools;
+mod watch;

@@ -132,6 +132,11 @@ impl Stage {
         self.running.records()
     }
 
+    /// What is counted, in the text form that Prometheus reads.
+    pub(super) fn metrics(&self) -> String {
+        self.running.metrics().encode()
+    }
+
     /// The record of a decision.
     pub(super) fn record(&self, decision_id: &str) -> anyhow::Result<Option<Stored>> {
         Ok(read::show(&self.folder.join("data").join(AUDIT_FOLDER), decision_id)?)

@@ -20,8 +20,9 @@ check: ## Formatting, lints, documentation, licences: no test runs
 test: install ## Every test
 	cargo test
 
-soak: install ## The tests with rounds, again and again: kill -9 under load, and 200 guesses at once
+soak: install ## The tests with rounds, again and again: kill -9 under load, 200 guesses at once, a million contacts
 	CRASH_ROUNDS=25 ATTACK_ROUNDS=20 cargo test --test it -- --nocapture crash:: attackers::
+	for contacts in 200000 1000000; do IMPORT_CONTACTS=$$contacts cargo test --test it -- --nocapture import::load::passphrases; done
 
 bench: ## Cost of a durable decision, a hash and the rules, as ratios to what runs beside them
 	cargo bench --bench authorize

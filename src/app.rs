@@ -35,7 +35,7 @@ use crate::{
         hasher::{self, Counts, Hasher, PoolSize},
         keys::{self, KeyError, KeyRing, Purpose, StoredCheck},
     },
-    manage::{passphrase::Passphrases, people::People, reload::Reload},
+    manage::{import::Import, passphrase::Passphrases, people::People, reload::Reload},
     policy::{Bundle, BundleError, Current},
     telemetry::{budgets::CountedBudgets, metrics::Metrics, port},
     throttle::{DigestKey, Rules},
@@ -302,6 +302,12 @@ impl Foundation {
             trail: Arc::clone(&self.trail),
             passphrases: self.passphrases(),
             people: People {
+                directory: Arc::new(self.store.clone()),
+                policy: Arc::clone(&policy),
+                trail: Arc::clone(&self.trail),
+                clock: Arc::clone(&self.clock),
+            },
+            import: Import {
                 directory: Arc::new(self.store.clone()),
                 policy,
                 trail: Arc::clone(&self.trail),

@@ -15,7 +15,9 @@ mod connect;
 mod contact;
 mod demo;
 mod door;
+mod export;
 mod headline;
+mod import;
 mod keys;
 mod passphrase;
 mod policy;
@@ -52,6 +54,8 @@ enum Command {
     Policy(policy::Policy),
     Keys(keys::Keys),
     Passphrase(passphrase::Passphrase),
+    Import(Box<import::Import>),
+    Export(export::Export),
     Account(account::Account),
     Contact(contact::Contact),
     Role(role::Role),
@@ -72,6 +76,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Policy(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::Passphrase(command) => command.run(),
+        Command::Import(command) => command.run(),
+        Command::Export(command) => command.run(),
         Command::Account(command) => command.run(),
         Command::Contact(command) => command.run(),
         Command::Role(command) => command.run(),

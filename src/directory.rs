@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    directory::import::{Finding, Imported, Row, Terms},
     escalation::{Escalation, NewEscalation, PendingLimits},
     interaction::InteractionKey,
 };
@@ -17,6 +18,7 @@ pub mod account;
 pub mod contact;
 pub mod credential;
 pub mod delivery;
+pub mod import;
 pub mod role;
 pub mod sample;
 pub mod select;
@@ -123,6 +125,11 @@ pub enum Change {
         role: RoleName,
         /// Where it applied.
         scope: Scope,
+    },
+    /// Suspends the passphrase that verifies a contact until a new one is set; without one, nothing but the log changes.
+    SuspendPassphrase {
+        /// The contact.
+        contact: ContactId,
     },
     /// Makes a contact of the account its primary administrator.
     SetPrimaryAdmin {
@@ -250,6 +257,22 @@ pub trait Directory: Send + Sync + 'static {
 
     /// Commits the changes in one transaction and returns the revision of the last. Nothing is half-written.
     async fn apply(&self, changes: Vec<Change>, actor: Actor, now: Timestamp) -> Result<Revision, DirectoryError>;
+
+    /// What keeps the rows from being imported, read in one snapshot. Writes nothing.
+    async fn check_import(&self, rows: Vec<Row>, terms: &Terms, now: Timestamp)
+    -> Result<Vec<Finding>, DirectoryError>;
+
+    /// Imports the rows in one transaction; one that cannot be undoes all. Importing them again changes nothing.
+    async fn import(
+        &self,
+        rows: Vec<Row>,
+        terms: &Terms,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<Imported, DirectoryError>;
+
+    /// Forgets which accounts an import made: their dates are taken from no row any more.
+    async fn forget_import(&self, import: &str, now: Timestamp) -> Result<(), DirectoryError>;
 
     /// The newest revision.
     async fn revision(&self) -> Result<Revision, DirectoryError>;

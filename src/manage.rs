@@ -2,6 +2,7 @@
 
 use crate::{audit::AuditError, directory::DirectoryError, identity::strength::Weakness};
 
+pub mod import;
 pub mod passphrase;
 pub mod people;
 pub mod reload;

@@ -25,7 +25,7 @@ use crate::{
 pub(super) struct Settings {
     /// The settings of the sidecar
     #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG", hide_env_values = true)]
-    config: PathBuf,
+    pub(super) config: PathBuf,
 }
 
 /// An open way to the use cases. It must be closed.

@@ -15,6 +15,7 @@ pub(super) fn check(change: &Change) -> Result<(), DirectoryError> {
         Change::PutContact(contact) => check_contact(contact),
         Change::AssignRole(assignment) => check_role(&assignment.contact, &assignment.role, &assignment.scope),
         Change::RevokeRole { contact, role, scope } => check_role(contact, role, scope),
+        Change::SuspendPassphrase { contact } => check_id("contact", contact.as_str()),
         Change::SetPrimaryAdmin { account, contact } => {
             check_id("account", account.as_str())?;
             check_id("primary_admin", contact.as_str())
@@ -68,12 +69,12 @@ fn check_role(contact: &ContactId, role: &RoleName, scope: &Scope) -> Result<(),
     }
 }
 
-fn check_id(field: &'static str, id: &str) -> Result<(), DirectoryError> {
+pub(super) fn check_id(field: &'static str, id: &str) -> Result<(), DirectoryError> {
     let is_well_formed = (1..=ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     if is_well_formed { Ok(()) } else { Err(invalid(field, format!("must be 1-{ID_BYTES} bytes of visible ASCII"))) }
 }
 
-fn check_text(field: &'static str, text: &str, most_bytes: usize) -> Result<(), DirectoryError> {
+pub(super) fn check_text(field: &'static str, text: &str, most_bytes: usize) -> Result<(), DirectoryError> {
     if folded(text).is_empty() {
         return Err(invalid(field, "must not be blank"));
     }
@@ -86,7 +87,7 @@ fn check_text(field: &'static str, text: &str, most_bytes: usize) -> Result<(), 
     Ok(())
 }
 
-fn check_extension(extension: &str) -> Result<(), DirectoryError> {
+pub(super) fn check_extension(extension: &str) -> Result<(), DirectoryError> {
     let is_well_formed =
         (1..=EXTENSION_BYTES).contains(&extension.len()) && extension.bytes().all(|byte| byte.is_ascii_digit());
     if is_well_formed { Ok(()) } else { Err(invalid("extension", format!("must be 1-{EXTENSION_BYTES} digits"))) }
@@ -113,11 +114,11 @@ pub(super) fn unknown_contact(field: &'static str) -> DirectoryError {
 }
 
 const ID_BYTES: usize = 64;
-const ACCOUNT_NAME_BYTES: usize = 200;
-const SITE_NAME_BYTES: usize = 200;
-const PERSON_NAME_BYTES: usize = 100;
-const EMAIL_BYTES: usize = 254;
+pub(super) const ACCOUNT_NAME_BYTES: usize = 200;
+pub(super) const SITE_NAME_BYTES: usize = 200;
+pub(super) const PERSON_NAME_BYTES: usize = 100;
+pub(super) const EMAIL_BYTES: usize = 254;
 const EXTENSION_BYTES: usize = 16;
-const USER_ID_BYTES: usize = 128;
+pub(super) const USER_ID_BYTES: usize = 128;
 /// A postal address on several lines, joined.
-const ADDRESS_BYTES: usize = 500;
+pub(super) const ADDRESS_BYTES: usize = 500;

@@ -20,6 +20,7 @@ use super::{
     Account, AccountId, Actor, Behind, Change, ContactId, Delivery, Directory, DirectoryError, EndOutcome,
     InteractionState, KeyCheck, KeyChecks, Listed, LoggedChange, NewDelivery, OpenOutcome, Revision, Selection,
     Standing, SubjectHints,
+    import::{Finding, Imported, Row, Terms},
 };
 use crate::{
     data_dir::DataDir,
@@ -32,6 +33,7 @@ mod change_log;
 mod credential;
 mod deliveries;
 mod escalations;
+mod import;
 mod interactions;
 mod key_checks;
 mod list;
@@ -219,6 +221,32 @@ impl Directory for Store {
 
     async fn apply(&self, changes: Vec<Change>, actor: Actor, now: Timestamp) -> Result<Revision, DirectoryError> {
         self.write(move |transaction| apply::apply(transaction, &changes, &actor, now)).await
+    }
+
+    async fn check_import(
+        &self,
+        rows: Vec<Row>,
+        terms: &Terms,
+        now: Timestamp,
+    ) -> Result<Vec<Finding>, DirectoryError> {
+        let terms = terms.clone();
+        self.read(move |snapshot| import::check(snapshot, &rows, &terms, now)).await
+    }
+
+    async fn import(
+        &self,
+        rows: Vec<Row>,
+        terms: &Terms,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<Imported, DirectoryError> {
+        let terms = terms.clone();
+        self.write(move |transaction| import::commit(transaction, &rows, &terms, &actor, now)).await
+    }
+
+    async fn forget_import(&self, import: &str, now: Timestamp) -> Result<(), DirectoryError> {
+        let id = import.to_owned();
+        self.write(move |transaction| import::forget(transaction, &id, now)).await
     }
 
     async fn revision(&self) -> Result<Revision, DirectoryError> {

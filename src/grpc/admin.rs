@@ -28,10 +28,11 @@ use super::{
 };
 use crate::{
     audit::{Stored, Trail, read},
-    directory::{AccountId, Actor, ContactId, DirectoryError, RoleName, Scope, SiteId},
+    directory::{AccountId, Actor, ContactId, DirectoryError, RoleName, Scope, SiteId, import::Row},
     identity::passphrase::Passphrase,
     manage::{
         ManageError,
+        import::Import,
         passphrase::{Passphrases, Whose},
         people::{Outcome, People},
     },
@@ -40,6 +41,9 @@ use crate::{
 
 /// The most records that a tail starts with.
 const MAX_LAST: u32 = 10_000;
+
+/// The most rows of an import that one call brings.
+const MAX_ROWS: usize = 1000;
 
 /// What the service needs of the rest.
 pub struct Parts {
@@ -53,6 +57,8 @@ pub struct Parts {
     pub people: People,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The use cases of an import.
+    pub import: Import,
 }
 
 /// Serves on the admin socket.
@@ -242,10 +248,63 @@ impl AdminService for Admin {
         let outcome = self.parts.people.revoke_role(&contact, role, scope, actor).await.map_err(status)?;
         Ok(Response::new(pb::RevokeRoleResponse { changed: outcome == Outcome::Changed }))
     }
+
+    async fn check_import(
+        &self,
+        request: Request<pb::CheckImportRequest>,
+    ) -> Result<Response<pb::CheckImportResponse>, Status> {
+        let request = request.into_inner();
+        let (terms, rows) = (parsed(&request.terms_json)?, rows(&request.row_json)?);
+        let findings = self.parts.import.check(rows, &terms).await.map_err(status)?;
+        let finding_json = findings.iter().map(json).collect::<Result<_, _>>()?;
+        Ok(Response::new(pb::CheckImportResponse { finding_json }))
+    }
+
+    async fn begin_import(
+        &self,
+        request: Request<pb::BeginImportRequest>,
+    ) -> Result<Response<pb::BeginImportResponse>, Status> {
+        let actor = operator(request.into_inner().operator)?;
+        self.parts.import.begin(actor).await.map_err(status)?;
+        Ok(Response::new(pb::BeginImportResponse {}))
+    }
+
+    async fn commit_import(
+        &self,
+        request: Request<pb::CommitImportRequest>,
+    ) -> Result<Response<pb::CommitImportResponse>, Status> {
+        let request = request.into_inner();
+        let (terms, rows) = (parsed(&request.terms_json)?, rows(&request.row_json)?);
+        let actor = operator(request.operator)?;
+        let imported = self.parts.import.commit(rows, &terms, actor).await.map_err(status)?;
+        Ok(Response::new(pb::CommitImportResponse { imported_json: json(&imported)? }))
+    }
+
+    async fn end_import(
+        &self,
+        request: Request<pb::EndImportRequest>,
+    ) -> Result<Response<pb::EndImportResponse>, Status> {
+        let request = request.into_inner();
+        let (terms, actor) = (parsed(&request.terms_json)?, operator(request.operator)?);
+        self.parts.import.end(&terms, actor).await.map_err(status)?;
+        Ok(Response::new(pb::EndImportResponse {}))
+    }
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, Status> {
     serde_json::to_string(value).map_err(|error| Status::internal(error.to_string()))
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, Status> {
+    serde_json::from_str(json)
+        .map_err(|error| Status::invalid_argument(format!("malformed JSON: {:?}", error.classify())))
+}
+
+fn rows(json: &[String]) -> Result<Vec<Row>, Status> {
+    if json.len() > MAX_ROWS {
+        return Err(Status::invalid_argument(format!("row_json must have at most {MAX_ROWS}")));
+    }
+    json.iter().map(|row| parsed(row)).collect()
 }
 
 fn given(text: String) -> Option<String> {

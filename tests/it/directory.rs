@@ -7,7 +7,9 @@ use countersign::{
     directory::{
         AccountId, AccountSelector, Actor, Change, Contact, ContactId, ContactSelector, ContactStatus, Directory,
         DirectoryError, E164, EndOutcome, INTERACTION_LIFE, KeyCheck, KeyChecks, OpenOutcome, Revision, RoleAssignment,
-        RoleName, Scope, Selection, SiteId, Standing, SubjectHints, sample,
+        RoleName, Scope, Selection, SiteId, Standing, SubjectHints,
+        import::{ContactRow, Finding, Problem, Row, Terms, Told},
+        sample,
         sqlite::{OpenError, Store},
     },
     escalation::{Escalation, EscalationState, NewEscalation, PendingLimits},

@@ -55,7 +55,7 @@ const CRATES: [(&[&str], &[&str]); 12] = [
     (&["cedar_policy"], &["policy/cedar"]),
     (&["argon2"], &["identity/hasher"]),
     (&["pasetors"], &["identity/token"]),
-    (&["clap", "comfy_table", "rpassword"], &["cli", "main.rs"]),
+    (&["clap", "comfy_table", "rpassword", "indicatif"], &["cli", "main.rs"]),
     (&["toml"], &["config", "policy", "cli", "identity/keys/file"]),
     (&["anyhow"], &["cli", "main.rs", "app"]),
 ];

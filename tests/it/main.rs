@@ -28,6 +28,7 @@ mod delivery;
 mod directory;
 mod examples;
 mod house;
+mod import;
 mod interaction;
 mod life_cycle;
 mod limits;

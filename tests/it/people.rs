@@ -16,8 +16,8 @@ use crate::{
 };
 
 /// A command upon this home, off the test's runtime, on which the sidecar runs.
-async fn command(home: &Home, arguments: &[&str]) -> Output {
-    let config = home.data().with_file_name("countersign.toml").display().to_string();
+pub async fn command(home: &Home, arguments: &[&str]) -> Output {
+    let config = home.config().display().to_string();
     let arguments: Vec<String> =
         arguments.iter().map(|argument| (*argument).to_owned()).chain(["--config".to_owned(), config]).collect();
     let run = move || process::run(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), "");

@@ -13,7 +13,7 @@ use tonic::transport::Channel;
 
 use crate::sidecar::{Client, Home, connect, eventually, loopback};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
 
 /// `countersign serve`, killed at the latest when the test ends.
 pub struct Process {
@@ -60,6 +60,11 @@ impl Process {
     /// A client system with its token, once it serves.
     pub async fn client(&self, home: &Home, name: &str) -> Client {
         Client::new(self.channel().await, Some(home.token(name)))
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// `kill -9`.

@@ -14,7 +14,7 @@ use countersign::{
     client::token::{self, TokenDigest},
     clock::{Clock, ManualClock, SystemClock},
     config::Config,
-    directory::{AccountId, Actor, Change, Contact, ContactId, ContactStatus, Directory, sample},
+    directory::{AccountId, Actor, Change, Contact, ContactId, ContactStatus, Directory, Revision, sample},
     grpc::proto::countersign::v1::{
         AuthorizeRequest, AuthorizeResponse, BatchAuthorizeRequest, BatchAuthorizeResponse, EndInteractionRequest,
         EndInteractionResponse, ReadDeliveryRequest, ReadDeliveryResponse,
@@ -101,6 +101,11 @@ impl Home {
         let path = self.folder.path().join("countersign.toml");
         fs::write(&path, text).unwrap();
         path
+    }
+
+    /// The config that was written last.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("countersign.toml")
     }
 
     pub fn data(&self) -> PathBuf {
@@ -200,6 +205,11 @@ impl Sidecar {
     /// What the hashing threads have done.
     pub fn hashes(&self) -> Counts {
         self.running.hash_counts()
+    }
+
+    /// How many changes the directory has seen.
+    pub async fn revision(&self) -> Revision {
+        self.running.directory().revision().await.unwrap()
     }
 
     /// The change that gives this contact another status.

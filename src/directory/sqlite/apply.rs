@@ -53,6 +53,12 @@ pub(super) fn apply(
                 revoke_role(&rows, &contact.id, role, scope)?;
                 rows.revision()
             }
+            Change::SuspendPassphrase { contact } => {
+                let contact = load_contact(transaction, "contact", contact)?;
+                let rows = log(&contact.account, "suspend_passphrase")?;
+                credential::suspend_of_contact(&rows, &contact.id, now)?;
+                rows.revision()
+            }
             Change::SetPrimaryAdmin { account, contact } => {
                 check_primary_admin(transaction, account, contact)?;
                 let before = standing::find_account(transaction, account)?.and_then(|account| account.primary_admin);
@@ -153,19 +159,27 @@ fn put_sites(rows: &DirectoryRows<'_>, account: &Account) -> Result<(), Director
 }
 
 fn check_contact(transaction: &ReadTransaction<'_>, contact: &Contact) -> Result<(), DirectoryError> {
-    let account = standing::find_account(transaction, &contact.account)?
+    let primary_admin = transaction
+        .find_row("SELECT primary_admin FROM account WHERE id = ?1", [contact.account.as_str()], |row| {
+            row.get::<_, Option<String>>(0)
+        })?
         .ok_or_else(|| invalid("account", "must be an account of the directory"))?;
     if let Some(known) = standing::find_contact(transaction, &contact.id)?
         && known.account != contact.account
     {
         return Err(invalid("account", "must stay what it is: a contact never moves"));
     }
-    if account.primary_admin.as_ref() == Some(&contact.id) && contact.status == ContactStatus::Inactive {
+    if primary_admin.as_deref() == Some(contact.id.as_str()) && contact.status == ContactStatus::Inactive {
         return Err(invalid(
             "status",
             "must be active while the contact is the primary administrator: name another first",
         ));
     }
+    check_unique_fields(transaction, contact)
+}
+
+/// What selects a contact selects nobody else of the account.
+pub(super) fn check_unique_fields(transaction: &ReadTransaction<'_>, contact: &Contact) -> Result<(), DirectoryError> {
     check_unique(
         transaction,
         contact,

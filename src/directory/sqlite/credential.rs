@@ -27,7 +27,7 @@ use crate::{
 
 mod change;
 
-pub(super) use change::{end_of_contact, suspend_of_account};
+pub(super) use change::{end_of_contact, suspend_of_account, suspend_of_contact};
 
 /// The credentials of a store, under the figures of its floor.
 #[derive(Clone, Debug)]

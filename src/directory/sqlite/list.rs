@@ -33,7 +33,7 @@ pub(super) fn contacts(
     page.into_iter().filter_map(|id| listed(snapshot, &ContactId::new(id)).transpose()).collect()
 }
 
-fn listed(snapshot: &ReadTransaction<'_>, id: &ContactId) -> Result<Option<Listed>, DirectoryError> {
+pub(super) fn listed(snapshot: &ReadTransaction<'_>, id: &ContactId) -> Result<Option<Listed>, DirectoryError> {
     let Some(contact) = standing::find_contact(snapshot, id)? else { return Ok(None) };
     let roles = standing::roles_of(snapshot, id)?;
     Ok(Some(Listed { contact, roles }))

@@ -64,11 +64,12 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), OpenE
 
 /// In order; a migration that was released is never edited. Additive for one minor version, so that the version
 /// before can still run beside it.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../../migrations/0001_directory.sql"),
     include_str!("../../../migrations/0002_credentials.sql"),
     include_str!("../../../migrations/0003_marketing.sql"),
     include_str!("../../../migrations/0004_delivery.sql"),
+    include_str!("../../../migrations/0005_import.sql"),
 ];
 
 /// Only a checkpoint can make anybody wait, as one process owns the file; 5 s is far above any.

@@ -95,7 +95,7 @@ pub(super) async fn a_standing_holds_what_was_put(directory: Sampled) {
             Change::AssignRole(put) => {
                 assert_eq!(load(&*directory, put.contact.as_str()).await.assignments, [put]);
             }
-            Change::RevokeRole { .. } | Change::SetPrimaryAdmin { .. } => {}
+            Change::RevokeRole { .. } | Change::SetPrimaryAdmin { .. } | Change::SuspendPassphrase { .. } => {}
         }
     }
     assert!(load(&*directory, sample::JUNE).await.assignments.is_empty());
@@ -433,4 +433,43 @@ pub(super) async fn listings_come_in_pages_in_the_order_of_ids(directory: Sample
     let hana = load(&*directory, sample::HANA).await;
     assert_eq!((&rest[0].contact, &rest[0].roles), (&hana.contact, &hana.assignments));
     assert_eq!(rest.len(), 2);
+}
+
+pub(super) async fn rows_are_imported_all_or_none_and_twice_is_once(directory: Sampled) {
+    let revision = fill(&*directory).await;
+    let contact = |id: &str, account: &str| {
+        let (id, account) = (ContactId::new(id), AccountId::new(account));
+        let (first_name, last_name, email) = ("Mara".to_owned(), "Stone".to_owned(), Told::Nothing);
+        let (extension, user_id) = (Told::Nothing, Told::Empty);
+        Row::Contact(ContactRow {
+            id,
+            account,
+            first_name,
+            last_name,
+            email,
+            extension,
+            user_id,
+            status: None,
+            created: None,
+        })
+    };
+    let terms = Terms::default();
+    let actor = || Actor::Operator("root".into());
+    let unknown = vec![contact("con-3001", sample::ACME), contact("con-3002", "acc-9999")];
+    let findings = directory.check_import(unknown.clone(), &terms, now()).await.unwrap();
+    assert_eq!(findings, [Finding { row: 1, problem: Problem::Missing("account".into()) }]);
+    let refused = directory.import(unknown, &terms, actor(), now()).await;
+    assert!(matches!(refused, Err(DirectoryError::Invalid { .. })), "{refused:?}");
+    assert_eq!(directory.revision().await.unwrap(), revision, "neither was written");
+
+    let sound = vec![contact("con-3001", sample::ACME), contact(sample::GRACE, sample::ACME)];
+    assert_eq!(directory.check_import(sound.clone(), &terms, now()).await.unwrap(), []);
+    let imported = directory.import(sound.clone(), &terms, actor(), later(1)).await.unwrap();
+    assert_eq!((imported.created, imported.changed, imported.unchanged), (1, 1, 0));
+    assert_eq!(load(&*directory, "con-3001").await.contact.created, later(1));
+    let grace = load(&*directory, sample::GRACE).await.contact;
+    assert_eq!((grace.first_name.as_str(), grace.extension.as_deref(), grace.user_id), ("Mara", Some("107"), None));
+    let again = directory.import(sound, &terms, actor(), later(2)).await.unwrap();
+    assert_eq!((again.created, again.changed, again.unchanged), (0, 0, 2));
+    assert_eq!(directory.revision().await.unwrap(), imported.revision);
 }

@@ -30,6 +30,7 @@ on_sqlite! {
     an_escalation_is_opened_once_while_it_is_pending,
     pending_escalations_are_limited_per_contact_and_account,
     concurrent_writers_lose_nothing,
+    rows_are_imported_all_or_none_and_twice_is_once,
     listings_come_in_pages_in_the_order_of_ids,
 }
 

@@ -135,6 +135,23 @@ pub(in crate::directory::sqlite) fn suspend_of_account(
     Ok(())
 }
 
+/// Suspends the passphrase that verifies a contact until it is changed, and forgets from where he called: he is somebody else
+/// now. If he answers for the account, that is the account's passphrase, too.
+pub(in crate::directory::sqlite) fn suspend_of_contact(
+    rows: &DirectoryRows<'_>,
+    contact: &ContactId,
+    now: Timestamp,
+) -> Result<(), DirectoryError> {
+    rows.execute("DELETE FROM verified_line WHERE contact = ?1", [contact.as_str()])?;
+    rows.execute(
+        "UPDATE credential SET suspended_at = coalesce(suspended_at, ?2), version = ?3
+         WHERE contact = ?1
+            OR contact IS NULL AND account IN (SELECT id FROM account WHERE primary_admin = ?1)",
+        (contact.as_str(), now.as_microsecond(), version(rows)?),
+    )?;
+    Ok(())
+}
+
 /// Ends the passphrase of a contact who left, and forgets from where he called (S12). Coming back needs a new one.
 pub(in crate::directory::sqlite) fn end_of_contact(
     rows: &DirectoryRows<'_>,

@@ -1,0 +1,467 @@
+//! What an import may change. Pure: from rows, and what is on record, to changes.
+//!
+//! An import obeys what the API obeys. It touches no count, no lock and no passphrase, except that it suspends the passphrase
+//! of a contact who became another person. A store loads what is on record and asks for the plan, in one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Account, AccountId, AddressOfRecord, Change, Contact, ContactId, ContactStatus, CpniExemption, Listed,
+    NumberOfRecord, Revision, RoleAssignment, RoleName, Scope, Site, SiteId, select::folded,
+};
+
+mod row;
+
+pub use row::{AccountRow, AddressRow, ContactRow, Malformed, NumberRow, PrimaryAdminRow, RoleRow, Row, SiteRow, Told};
+
+/// Under which terms rows are imported.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Identifies the import: the same files under the same terms. Interrupted and begun again, it is the same import.
+    pub import: String,
+    /// Whether the dates of the rows are taken for accounts that this import makes. Else every date is the day of import.
+    pub trust_dates: bool,
+    /// Whether an active row makes an inactive contact active.
+    pub reactivate: bool,
+}
+
+/// Why a row cannot be imported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// The directory does not have what the field names. Another row of the import may bring it.
+    Missing(String),
+    /// The contact to be primary administrator is inactive. Another row may make him active.
+    Inactive,
+    /// The contact to be deactivated is primary administrator. Another row may name a successor.
+    IsPrimaryAdmin,
+    /// No other row mends it.
+    Refused {
+        /// The field.
+        field: String,
+        /// What is wrong, without the value.
+        why: String,
+    },
+}
+
+impl Problem {
+    /// The field that it is about.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        match self {
+            Self::Missing(field) | Self::Refused { field, .. } => field,
+            Self::Inactive => "primary_admin",
+            Self::IsPrimaryAdmin => "status",
+        }
+    }
+
+    /// What is wrong, without the value.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Missing(_) => "is neither in the directory nor in a sound row of the import",
+            Self::Inactive => "must be an active contact",
+            Self::IsPrimaryAdmin => "must be active while the contact is the primary administrator: name another first",
+            Self::Refused { why, .. } => why,
+        }
+    }
+}
+
+/// What one row lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Which of the rows, from 0.
+    pub row: usize,
+    /// Why it cannot be imported.
+    pub problem: Problem,
+}
+
+/// What an operator must know of a row that was imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Note {
+    /// The contact stays inactive.
+    StaysInactive,
+    /// Name and e-mail both changed: another person, so that the passphrase is suspended until a new one is set.
+    PassphraseSuspended,
+}
+
+impl Note {
+    /// In words.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::StaysInactive => "stays inactive: --reactivate makes who left active again",
+            Self::PassphraseSuspended => {
+                "name and e-mail both changed: the passphrase is suspended until a new one is set"
+            }
+        }
+    }
+}
+
+/// What came of some rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// How many are new.
+    pub created: u64,
+    /// How many changed what was there.
+    pub changed: u64,
+    /// How many say what was there.
+    pub unchanged: u64,
+    /// What must be known, and of which row, from 0.
+    pub notes: Vec<(usize, Note)>,
+    /// The directory's revision after them.
+    pub revision: Revision,
+}
+
+/// What is on record of everything that some rows name.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) accounts: BTreeMap<AccountId, KnownAccount>,
+    pub(super) contacts: BTreeMap<ContactId, Listed>,
+}
+
+/// An account on record.
+#[derive(Debug)]
+pub(super) struct KnownAccount {
+    pub(super) account: Account,
+    /// Whether this import made it.
+    pub(super) is_founded: bool,
+}
+
+/// What is to be written.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) changes: Vec<Change>,
+    pub(super) founded: Vec<AccountId>,
+    pub(super) imported: Imported,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// What has to be written so that the directory says what the rows say. Rows with findings change nothing.
+pub(super) fn plan(rows: &[Row], known: Known, terms: &Terms, now: Timestamp) -> Plan {
+    let today = TimeZone::UTC.to_datetime(now).date();
+    let mut planner = Planner { known, terms, now, today, touched: BTreeSet::new(), plan: Plan::default() };
+    for (index, row) in rows.iter().enumerate() {
+        match planner.row(index, row) {
+            Ok(Effect::Created) => planner.plan.imported.created += 1,
+            Ok(Effect::Changed) => planner.plan.imported.changed += 1,
+            Ok(Effect::Unchanged) => planner.plan.imported.unchanged += 1,
+            Err(problem) => planner.plan.findings.push(Finding { row: index, problem }),
+        }
+    }
+    planner.finish()
+}
+
+struct Planner<'a> {
+    known: Known,
+    terms: &'a Terms,
+    now: Timestamp,
+    today: Date,
+    /// The accounts to be written: once each, however many rows touch them.
+    touched: BTreeSet<AccountId>,
+    plan: Plan,
+}
+
+enum Effect {
+    Created,
+    Changed,
+    Unchanged,
+}
+
+impl Planner<'_> {
+    fn row(&mut self, index: usize, row: &Row) -> Result<Effect, Problem> {
+        match row {
+            Row::Account(row) => Ok(self.account(row)),
+            Row::Site(row) => self.site(row),
+            Row::Number(row) => self.number(row),
+            Row::Address(row) => self.address(row),
+            Row::Contact(row) => self.contact(index, row),
+            Row::PrimaryAdmin(row) => self.primary_admin(index, row),
+            Row::Role(row) => self.role(index, row),
+            Row::ContactGone { contact } => self.contact_gone(contact),
+            Row::RoleGone { contact, role, site } => self.role_gone(contact, role, site.as_ref()),
+            Row::NumberGone { account, number } => {
+                self.gone(account, |account| account.numbers_of_record.retain(|known| known.number != *number))
+            }
+            Row::AddressGone { account, address } => self.gone(account, |account| {
+                account.addresses_of_record.retain(|known| folded(&known.address) != folded(address));
+            }),
+        }
+    }
+
+    fn account(&mut self, row: &AccountRow) -> Effect {
+        let exemption = |before: &CpniExemption| CpniExemption {
+            dedicated_representative: row.dedicated_representative.unwrap_or(before.dedicated_representative),
+            contract_addresses_cpni: row.contract_addresses_cpni.unwrap_or(before.contract_addresses_cpni),
+        };
+        let Some(known) = self.known.accounts.get_mut(&row.id) else {
+            let account = Account {
+                id: row.id.clone(),
+                name: row.name.clone(),
+                created: row.created.filter(|_| self.terms.trust_dates).unwrap_or(self.now),
+                primary_admin: None,
+                numbers_of_record: Vec::new(),
+                addresses_of_record: Vec::new(),
+                sites: Vec::new(),
+                number_moves_locked: row.number_moves_locked.unwrap_or_default(),
+                cpni_exemption: exemption(&CpniExemption::default()),
+                marketing_approved: row.marketing_approved.over(None),
+            };
+            self.known.accounts.insert(row.id.clone(), KnownAccount { account, is_founded: true });
+            self.plan.founded.push(row.id.clone());
+            self.touched.insert(row.id.clone());
+            return Effect::Created;
+        };
+        // The owner's lock is his: an import neither sets nor opens it.
+        let exemption = exemption(&known.account.cpni_exemption);
+        let before = known.account.clone();
+        known.account.name.clone_from(&row.name);
+        known.account.cpni_exemption = exemption;
+        known.account.marketing_approved = row.marketing_approved.over(before.marketing_approved);
+        if known.account == before {
+            return Effect::Unchanged;
+        }
+        self.touched.insert(row.id.clone());
+        Effect::Changed
+    }
+
+    fn site(&mut self, row: &SiteRow) -> Result<Effect, Problem> {
+        let sites = &mut load(&mut self.known, &row.account)?.account.sites;
+        let effect = match sites.iter_mut().find(|site| site.id == row.id) {
+            Some(site) if site.name == row.name => return Ok(Effect::Unchanged),
+            Some(site) => {
+                site.name.clone_from(&row.name);
+                Effect::Changed
+            }
+            None => {
+                sites.push(Site { id: row.id.clone(), name: row.name.clone() });
+                Effect::Created
+            }
+        };
+        self.touched.insert(row.account.clone());
+        Ok(effect)
+    }
+
+    fn number(&mut self, row: &NumberRow) -> Result<Effect, Problem> {
+        let added = self.day(&row.account, row.added)?;
+        let numbers = &mut load(&mut self.known, &row.account)?.account.numbers_of_record;
+        if numbers.iter().any(|known| known.number == row.number) {
+            return Ok(Effect::Unchanged);
+        }
+        numbers.push(NumberOfRecord { number: row.number.clone(), added });
+        self.touched.insert(row.account.clone());
+        Ok(Effect::Created)
+    }
+
+    fn address(&mut self, row: &AddressRow) -> Result<Effect, Problem> {
+        let added = self.day(&row.account, row.added)?;
+        let addresses = &mut load(&mut self.known, &row.account)?.account.addresses_of_record;
+        let new = AddressOfRecord { kind: row.kind, address: row.address.clone(), added };
+        let effect = match addresses.iter_mut().find(|known| folded(&known.address) == folded(&row.address)) {
+            Some(known) if known.kind == row.kind => return Ok(Effect::Unchanged),
+            Some(known) => {
+                *known = new;
+                Effect::Changed
+            }
+            None => {
+                addresses.push(new);
+                Effect::Created
+            }
+        };
+        self.touched.insert(row.account.clone());
+        Ok(effect)
+    }
+
+    fn contact(&mut self, index: usize, row: &ContactRow) -> Result<Effect, Problem> {
+        let known = self.known.contacts.get(&row.id);
+        if known.is_some_and(|known| known.contact.account != row.account) {
+            return Err(refused("account", "must stay what it is: a contact never moves"));
+        }
+        let trusted = self.trusts_dates_of(&row.account)?;
+        let before = known.map(|known| known.contact.clone());
+        let told = |told: &Told, before: fn(&Contact) -> &Option<String>, known: &Option<Contact>| {
+            told.over(known.as_ref().and_then(|known| before(known).clone()))
+        };
+        let (status, note) = self.status(row, before.as_ref());
+        let contact = Contact {
+            id: row.id.clone(),
+            account: row.account.clone(),
+            first_name: row.first_name.clone(),
+            last_name: row.last_name.clone(),
+            email: told(&row.email, |known| &known.email, &before),
+            extension: told(&row.extension, |known| &known.extension, &before),
+            user_id: told(&row.user_id, |known| &known.user_id, &before),
+            status,
+            created: match &before {
+                Some(known) => known.created,
+                None => row.created.filter(|_| trusted).unwrap_or(self.now),
+            },
+        };
+        self.refuse_if_primary_admin_leaves(&contact)?;
+        if before.as_ref() == Some(&contact) {
+            self.plan.imported.notes.extend(note.map(|note| (index, note)));
+            return Ok(Effect::Unchanged);
+        }
+        let is_another = before.as_ref().is_some_and(|before| is_another_person(before, &contact));
+        let roles = self.known.contacts.remove(&row.id).map_or_else(Vec::new, |known| known.roles);
+        self.known.contacts.insert(row.id.clone(), Listed { contact: contact.clone(), roles });
+        self.plan.changes.push(Change::PutContact(contact));
+        if is_another {
+            self.plan.changes.push(Change::SuspendPassphrase { contact: row.id.clone() });
+            self.plan.imported.notes.push((index, Note::PassphraseSuspended));
+        }
+        self.plan.imported.notes.extend(note.map(|note| (index, note)));
+        Ok(if before.is_some() { Effect::Changed } else { Effect::Created })
+    }
+
+    /// Who left comes back only if that is asked for.
+    fn status(&self, row: &ContactRow, before: Option<&Contact>) -> (ContactStatus, Option<Note>) {
+        match (row.status, before.map(|before| before.status)) {
+            (Some(ContactStatus::Active), Some(ContactStatus::Inactive)) if !self.terms.reactivate => {
+                (ContactStatus::Inactive, Some(Note::StaysInactive))
+            }
+            (Some(status), _) | (None, Some(status)) => (status, None),
+            (None, None) => (ContactStatus::Active, None),
+        }
+    }
+
+    fn refuse_if_primary_admin_leaves(&self, contact: &Contact) -> Result<(), Problem> {
+        let account = self.known.accounts.get(&contact.account);
+        let is_primary = account.is_some_and(|known| known.account.primary_admin.as_ref() == Some(&contact.id));
+        let leaves = contact.status == ContactStatus::Inactive;
+        if is_primary && leaves { Err(Problem::IsPrimaryAdmin) } else { Ok(()) }
+    }
+
+    fn primary_admin(&mut self, index: usize, row: &PrimaryAdminRow) -> Result<Effect, Problem> {
+        let contact = self.known.contacts.get(&row.contact).map(|known| &known.contact);
+        if contact.is_some_and(|contact| contact.account != row.account) {
+            return Err(refused("primary_admin", "must be a contact of the account"));
+        }
+        let is_inactive = contact.is_some_and(|contact| contact.status == ContactStatus::Inactive);
+        let (Some(_), Some(known)) = (contact, self.known.accounts.get_mut(&row.account)) else {
+            let lacks_contact = contact.is_none().then_some("primary_admin");
+            let lacks_account = (!self.known.accounts.contains_key(&row.account)).then_some("account");
+            return Err(self.missing(index, [lacks_account, lacks_contact]));
+        };
+        if known.account.primary_admin.as_ref() == Some(&row.contact) {
+            return Ok(Effect::Unchanged);
+        }
+        if is_inactive {
+            return Err(Problem::Inactive);
+        }
+        known.account.primary_admin = Some(row.contact.clone());
+        let (account, contact) = (row.account.clone(), row.contact.clone());
+        self.plan.changes.push(Change::SetPrimaryAdmin { account, contact });
+        Ok(Effect::Changed)
+    }
+
+    fn role(&mut self, index: usize, row: &RoleRow) -> Result<Effect, Problem> {
+        let account = self.known.accounts.get(&row.account);
+        let trusted = self.terms.trust_dates && account.is_some_and(|known| known.is_founded);
+        let lacks_account = account.is_none().then_some("account");
+        let has_site = |site| account.is_some_and(|known| known.account.has_site(site));
+        let lacks_site = row.site.as_ref().is_some_and(|site| !has_site(site)).then_some("site");
+        let contact = self.known.contacts.get_mut(&row.contact);
+        if contact.as_ref().is_some_and(|known| known.contact.account != row.account) {
+            return Err(refused("contact", "must be a contact of the account"));
+        }
+        let (Some(contact), None, None) = (contact, lacks_account, lacks_site) else {
+            let lacks_contact = (!self.known.contacts.contains_key(&row.contact)).then_some("contact");
+            return Err(self.missing(index, [lacks_account, lacks_contact, lacks_site]));
+        };
+        let scope = scope(row.site.as_ref());
+        if contact.roles.iter().any(|known| known.role == row.role && known.scope == scope) {
+            return Ok(Effect::Unchanged);
+        }
+        let granted = row.granted.filter(|_| trusted).unwrap_or(self.now);
+        let assignment = RoleAssignment { contact: row.contact.clone(), role: row.role.clone(), scope, granted };
+        contact.roles.push(assignment.clone());
+        self.plan.changes.push(Change::AssignRole(assignment));
+        Ok(Effect::Created)
+    }
+
+    /// Takes down all that is missing but the last, which is returned: each may stand in another row.
+    fn missing<const N: usize>(&mut self, row: usize, fields: [Option<&str>; N]) -> Problem {
+        let mut fields = fields.into_iter().flatten().rev();
+        let last = missing(fields.next().unwrap_or("row"));
+        self.plan.findings.extend(fields.map(|field| Finding { row, problem: missing(field) }));
+        last
+    }
+
+    fn contact_gone(&mut self, contact: &ContactId) -> Result<Effect, Problem> {
+        let known = &self.known.contacts.get(contact).ok_or_else(|| missing("contact"))?.contact;
+        if known.status == ContactStatus::Inactive {
+            return Ok(Effect::Unchanged);
+        }
+        let gone = Contact { status: ContactStatus::Inactive, ..known.clone() };
+        self.refuse_if_primary_admin_leaves(&gone)?;
+        self.plan.changes.push(Change::PutContact(gone));
+        Ok(Effect::Changed)
+    }
+
+    fn role_gone(&mut self, contact: &ContactId, role: &RoleName, site: Option<&SiteId>) -> Result<Effect, Problem> {
+        let known = self.known.contacts.get(contact).ok_or_else(|| missing("contact"))?;
+        let scope = scope(site);
+        if !known.roles.iter().any(|known| known.role == *role && known.scope == scope) {
+            return Ok(Effect::Unchanged);
+        }
+        self.plan.changes.push(Change::RevokeRole { contact: contact.clone(), role: role.clone(), scope });
+        Ok(Effect::Changed)
+    }
+
+    fn gone(&mut self, id: &AccountId, remove: impl FnOnce(&mut Account)) -> Result<Effect, Problem> {
+        let account = &mut load(&mut self.known, id)?.account;
+        let before = (account.numbers_of_record.len(), account.addresses_of_record.len());
+        remove(account);
+        if before == (account.numbers_of_record.len(), account.addresses_of_record.len()) {
+            return Ok(Effect::Unchanged);
+        }
+        self.touched.insert(id.clone());
+        Ok(Effect::Changed)
+    }
+
+    /// The day of record. The file is believed only about accounts that it brings (F12).
+    fn day(&self, account: &AccountId, told: Option<Date>) -> Result<Date, Problem> {
+        let trusted = self.trusts_dates_of(account)?;
+        Ok(told.filter(|_| trusted).unwrap_or(self.today))
+    }
+
+    fn trusts_dates_of(&self, account: &AccountId) -> Result<bool, Problem> {
+        let known = self.known.accounts.get(account).ok_or_else(|| missing("account"))?;
+        Ok(self.terms.trust_dates && known.is_founded)
+    }
+
+    fn finish(mut self) -> Plan {
+        let accounts = self.touched.iter().filter_map(|id| self.known.accounts.remove(id));
+        // Accounts first: the other rows may need them. The primary administrator has a change of his own.
+        let put = accounts.map(|known| Change::PutAccount(Account { primary_admin: None, ..known.account }));
+        self.plan.changes.splice(0..0, put.collect::<Vec<_>>());
+        self.plan
+    }
+}
+
+/// A name alone changes by marriage, an e-mail address by a new domain; both at once are somebody else under an old id.
+fn is_another_person(before: &Contact, after: &Contact) -> bool {
+    let email = |contact: &Contact| contact.email.as_deref().map(folded);
+    folded(&before.display_name()) != folded(&after.display_name()) && email(before) != email(after)
+}
+
+fn load<'k>(known: &'k mut Known, account: &AccountId) -> Result<&'k mut KnownAccount, Problem> {
+    known.accounts.get_mut(account).ok_or_else(|| missing("account"))
+}
+
+fn scope(site: Option<&SiteId>) -> Scope {
+    site.map_or(Scope::Company, |site| Scope::Site(site.clone()))
+}
+
+fn missing(field: &str) -> Problem {
+    Problem::Missing(field.to_owned())
+}
+
+fn refused(field: &str, why: &str) -> Problem {
+    Problem::Refused { field: field.to_owned(), why: why.to_owned() }
+}

@@ -1,11 +1,18 @@
 //! Where the sidecar's events go, one line each, on standard error; and what it counts: [`metrics`].
 //!
+//! A thread of its own writes them: should whoever reads standard error be stuck, lines are dropped and counted, and no call
+//! waits for it.
+//!
 //! Secrets stay out by type: none of ours can be formatted. Foreign crates are heard from INFO upwards only, whatever the
 //! filter says, because below that transports write down headers, and headers carry tokens (A21).
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    sync::OnceLock,
+};
 
 use tracing::{Level, Metadata, level_filters::LevelFilter};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, ParseError, filter_fn},
@@ -20,23 +27,42 @@ pub mod budgets;
 pub mod metrics;
 pub mod port;
 
+/// Writes what is still on its way when it is dropped, and waits a second for it at most.
+#[must_use]
+pub struct Flush(#[expect(dead_code, reason = "works by being dropped")] WorkerGuard);
+
 /// Starts logging for this process; a second call changes nothing.
 ///
 /// # Errors
 /// When the filter does not parse.
-pub fn start(log: &Log) -> Result<(), ParseError> {
+pub fn start(log: &Log) -> Result<Flush, ParseError> {
+    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(MOST_WAITING).finish(io::stderr());
+    let dropped = writer.error_counter();
     let lines = match log.format {
         LogFormat::Pretty => {
-            fmt::layer().with_ansi(io::stderr().is_terminal()).with_target(false).with_writer(io::stderr).boxed()
+            fmt::layer().with_ansi(io::stderr().is_terminal()).with_target(false).with_writer(writer).boxed()
         }
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed(),
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
     };
     let wanted = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(&log.filter)?;
     let lines = lines.with_filter(wanted.and(filter_fn(is_safe)));
     // A process that has a subscriber keeps it: only tests start twice.
-    drop(tracing_subscriber::registry().with(lines).try_init());
-    Ok(())
+    if tracing_subscriber::registry().with(lines).try_init().is_ok() {
+        drop(DROPPED.set(dropped));
+    }
+    Ok(Flush(guard))
 }
+
+/// How many lines were dropped, because standard error was not read.
+#[must_use]
+pub fn lines_dropped() -> usize {
+    DROPPED.get().map_or(0, ErrorCounter::dropped_lines)
+}
+
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Lines that may wait for the thread: some 4 MiB of calls.
+const MOST_WAITING: usize = 8_192;
 
 /// Whether an event can be written without a look at what it holds.
 fn is_safe(event: &Metadata<'_>) -> bool {

@@ -10,7 +10,10 @@ use crate::{
     grpc::health::Health,
     identity::hasher::{Counts, Hasher},
     policy::Current,
-    telemetry::metrics::{Kind, Metrics},
+    telemetry::{
+        self,
+        metrics::{Kind, Metrics},
+    },
 };
 
 /// Offers them.
@@ -18,6 +21,8 @@ pub(super) fn offer(foundation: &Foundation, policy: &Arc<Current>, health: Opti
     let Foundation { hasher, trail, metrics, .. } = foundation;
     let started = seconds_since_epoch();
     metrics.sample("start_time_seconds", "When the sidecar started", Kind::Gauge, move || started);
+    let dropped = || number(telemetry::lines_dropped());
+    metrics.sample("log_lines_dropped", "Log lines that nobody read in time", Kind::Counter, dropped);
     if let Some(health) = health.cloned() {
         metrics.sample("serving", "Whether health says SERVING", Kind::Gauge, move || flag(health.is_serving()));
     }

@@ -41,7 +41,7 @@ impl Serve {
         if self.check {
             return Ok(ExitCode::SUCCESS);
         }
-        telemetry::start(&config.log)?;
+        let _flush = telemetry::start(&config.log)?;
         on_runtime(async {
             let mut signals = Signals::listen()?;
             let mut hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;

@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Read as _,
     net::{SocketAddr, TcpListener},
+    process::{Command, Stdio},
 };
 
 use countersign::{
@@ -16,6 +18,7 @@ use countersign::{
         contact_selector,
     },
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -27,7 +30,7 @@ use crate::{
     passphrase::PHRASE,
     process::Process,
     question::ask,
-    sidecar::{Client, Home, PATIENT, Sidecar, eventually, loopback, patiently},
+    sidecar::{Client, Home, PATIENT, Sidecar, connect, eventually, loopback, patiently},
     tools::read,
 };
 
@@ -203,6 +206,31 @@ async fn a_client_that_goes_away_makes_its_event_all_the_same() {
     let gone = [("rpc", "Authorize"), ("client", "probe"), ("status", "CANCELLED"), ("error", "")];
     eventually(async || (value(&scrape(sidecar.metrics()).await, "countersign_calls_total", &gone) == 1).then_some(()))
         .await;
+}
+
+/// A pipe holds 64 KiB; the lines of these calls are far more.
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_neither_a_call_nor_the_exit() {
+    let home = Home::new();
+    let port = TcpListener::bind(loopback(0)).unwrap().local_addr().unwrap().port();
+    let config = home.config_file(loopback(port), "[log]\nformat = \"json\"\n");
+    let mut sidecar = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["serve", "--config"])
+        .arg(config)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ivr = Client::new(connect(loopback(port)).await, Some(home.token("ivr")));
+    for _ in 0..400 {
+        let long = ask(Phone, "general.ask").having(|request| request.request_id = "x".repeat(128));
+        ivr.authorize(long).await.unwrap();
+    }
+    kill_process(Pid::from_child(&sidecar), Signal::TERM).unwrap();
+    let status = eventually(async || sidecar.try_wait().unwrap()).await;
+    assert!(status.success());
+    let mut unread = String::new();
+    sidecar.stderr.take().unwrap().read_to_string(&mut unread).unwrap();
+    assert!(unread.len() > 60_000 && events(&unread).len() < 400, "the pipe was full: {} bytes", unread.len());
 }
 
 // proves: A21, A28

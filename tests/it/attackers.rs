@@ -122,7 +122,7 @@ async fn for_thirty_days_strangers_lock_out_nobody_and_hear_nothing() {
     let ada = || verify(sample::ADA).calling_from(sample::ACME_OLD_NUMBER, Some(Attestation::A));
     // Ben's carrier signs nothing; he was verified from there once.
     let ben = || verify(sample::BEN).calling_from("+12125550177", None).saying(PHRASE);
-    assert!(is_allowed(&probe.authorize(ben()).await.unwrap()));
+    assert!(is_allowed(&probe.insist(ben()).await.unwrap()));
     let started = sidecar.hashes().verified;
     let mut by_owners = 0;
     for day in 0..30 {
@@ -131,24 +131,24 @@ async fn for_thirty_days_strangers_lock_out_nobody_and_hear_nothing() {
             for guess in 0..6 {
                 let number = format!("+1212557{:04}", (day * 6 + guess) % 100);
                 let stranger = verify(contact).calling_from(&number, Some(Attestation::A)).saying(WRONG);
-                assert!(!is_allowed(&probe.authorize(stranger).await.unwrap()));
+                assert!(!is_allowed(&probe.insist(stranger).await.unwrap()));
             }
             let spoofed = verify(contact).calling_from(sample::ACME_OLD_NUMBER, Some(Attestation::C)).saying(WRONG);
-            assert!(!is_allowed(&probe.authorize(spoofed).await.unwrap()));
+            assert!(!is_allowed(&probe.insist(spoofed).await.unwrap()));
             // And one without a number, who knows how long a call lasts.
             for _ in 0..4 {
                 let anonymous = verify(contact).within(&format!("anonymous-{day}-{contact}")).saying(WRONG);
-                assert!(!is_allowed(&probe.authorize(anonymous).await.unwrap()));
+                assert!(!is_allowed(&probe.insist(anonymous).await.unwrap()));
             }
         }
         // The owners mistype once, and get in: by telephone and in the portal.
         let mistyped = ada().within(&format!("ada-{day}")).saying(WRONG);
-        assert!(!is_allowed(&probe.authorize(mistyped).await.unwrap()));
-        let again = probe.authorize(ada().within(&format!("ada-{day}")).saying(PHRASE)).await.unwrap();
+        assert!(!is_allowed(&probe.insist(mistyped).await.unwrap()));
+        let again = probe.insist(ada().within(&format!("ada-{day}")).saying(PHRASE)).await.unwrap();
         assert!(is_allowed(&again), "Ada on day {day}: {again:?}");
-        assert!(is_allowed(&probe.authorize(ben()).await.unwrap()), "Ben on day {day}");
+        assert!(is_allowed(&probe.insist(ben()).await.unwrap()), "Ben on day {day}");
         let portal = ask(Portal, "identity.verify").by(sample::ADA).logged_in_at(wall_time(&clock));
-        assert!(is_allowed(&probe.authorize(portal).await.unwrap()), "Ada in the portal on day {day}");
+        assert!(is_allowed(&probe.insist(portal).await.unwrap()), "Ada in the portal on day {day}");
         by_owners += 3;
         clock.advance(DAY);
     }
@@ -156,7 +156,7 @@ async fn for_thirty_days_strangers_lock_out_nobody_and_hear_nothing() {
     assert!(by_strangers <= 2 * 20, "{by_strangers} guesses of strangers were compared, at two credentials");
     assert!(by_strangers >= 20, "{by_strangers}: the siege was one");
     // The lane of strangers is closed: there the right phrase is worth nothing.
-    assert!(!is_allowed(&probe.authorize(verify(sample::ADA).saying(PHRASE)).await.unwrap()));
+    assert!(!is_allowed(&probe.insist(verify(sample::ADA).saying(PHRASE)).await.unwrap()));
 }
 
 // proves: A33

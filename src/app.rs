@@ -76,7 +76,9 @@ pub enum StartError {
     #[error(transparent)]
     Keys(#[from] KeyError),
     /// The store remembers a key in a form that cannot be read.
-    #[error("the store's check value of {0} key {1} cannot be read: the directory's file is damaged")]
+    #[error(
+        "the store's check value of {0} key {1} cannot be read: the directory's file is damaged; put it back from its backup"
+    )]
     KeyCheck(&'static str, String),
     /// The hashing threads do not start.
     #[error(transparent)]

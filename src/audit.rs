@@ -87,7 +87,7 @@ impl Stored {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuditError {
     /// Writing failed; no answer may be given.
-    #[error("the audit trail cannot be written: {0}")]
+    #[error("the audit trail cannot be written: {0}; look at the disk that holds it")]
     Write(Arc<str>),
     /// More records wait for the writer than it takes.
     #[error("the audit writer cannot keep up: {waiting} records wait already")]

@@ -96,3 +96,21 @@ pub fn complain(error: &anyhow::Error) {
 fn on_runtime<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_help_of_every_command_ends_with_an_example() {
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            let shows = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let groups = command.has_subcommands();
+            assert!(groups || shows.contains("Example"), "countersign {} --help has no example", command.get_name());
+            commands.extend(command.get_subcommands().cloned());
+        }
+    }
+}

@@ -71,7 +71,7 @@ impl Tail {
         let mut out = io::stdout().lock();
         let Some(mut running) = sidecar::of(&data).await? else {
             if self.follow {
-                bail!("no sidecar runs on {}: there is nothing to follow", data.display());
+                bail!("no sidecar runs on {}: start it, or leave --follow out", data.display());
             }
             let folder = sidecar::audit_folder(&data);
             for stored in read::tail(&folder, usize::try_from(self.last)?)? {
@@ -99,7 +99,11 @@ impl Tail {
 
 /// Show one record whole
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes:
+#[command(after_help = "Examples:
+  countersign audit show 4711 --config countersign.toml
+  countersign audit show 0d2b7a52-8c1f-4f0e-9a3e-5b1f6f0c2d11 --data data --json
+
+Exit codes:
   0  it is shown
   3  there is no such record
   1  the trail cannot be read")]

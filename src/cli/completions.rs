@@ -9,9 +9,10 @@ use super::Cli;
 
 /// Print a completion script for a shell
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  countersign completions bash > ~/.local/share/bash-completion/completions/countersign"
-)]
+#[command(after_help = "Examples, each for the next shell that is opened:
+  countersign completions bash > ~/.local/share/bash-completion/completions/countersign
+  countersign completions fish > ~/.config/fish/completions/countersign.fish
+  countersign completions zsh > ~/.zfunc/_countersign    with, in ~/.zshrc before compinit: fpath+=~/.zfunc")]
 pub(super) struct Completions {
     /// The shell
     shell: Shell,

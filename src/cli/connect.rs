@@ -32,7 +32,9 @@ impl Target {
         let mut addresses =
             text.to_socket_addrs().with_context(|| format!("{text} is no address and port, such as 127.0.0.1:7443"))?;
         let Some(address) = addresses.find(|address| address.ip().is_loopback()) else {
-            bail!("{text} is not on this machine: without TLS the token would travel in the clear");
+            bail!(
+                "{text} is not on this machine: without TLS the token would travel in the clear; ask on the host of the sidecar"
+            );
         };
         Ok(Self::Tcp(address))
     }
@@ -56,7 +58,9 @@ pub(super) async fn connect(target: &Target) -> anyhow::Result<Channel> {
         Target::Tcp(address) => over_tcp(*address).await,
         Target::Unix(path) => over_unix(path).await,
     };
-    connected.map_err(|error| anyhow!("no sidecar answers at {target}: {}", error.root_cause()))
+    connected.map_err(|error| {
+        anyhow!("no sidecar answers at {target}: {}; start it, or name its address or socket", error.root_cause())
+    })
 }
 
 async fn over_tcp(address: SocketAddr) -> anyhow::Result<Channel> {

@@ -60,6 +60,9 @@ struct Set {
 
 /// Clear a passphrase: its owner cannot be verified by phone until a new one is set
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  countersign passphrase clear --config countersign.toml --account acc-1001 --contact con-1001"
+)]
 struct Clear {
     #[command(flatten)]
     owner: Owner,
@@ -67,10 +70,14 @@ struct Clear {
 
 /// Print a phrase of words that are easy to say; nothing is stored
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  countersign passphrase suggest")]
 struct Suggest {}
 
 /// Tell whether a passphrase is set and how it stands; never its length, never a hint
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  countersign passphrase status --config countersign.toml --account acc-1001 --contact con-1001"
+)]
 struct Status {
     #[command(flatten)]
     owner: Owner,

@@ -36,7 +36,7 @@ pub(super) fn from_input(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
 pub(super) fn to_file(path: &Path, secret: &str) -> anyhow::Result<()> {
     let mut file = match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            bail!("{} exists already, and is not overwritten", path.display())
+            bail!("{} exists already, and is not overwritten; choose another file", path.display())
         }
         opened => opened.with_context(|| format!("{} cannot be made", path.display()))?,
     };

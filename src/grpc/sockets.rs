@@ -22,10 +22,12 @@ pub enum Mode {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address is not loopback.
-    #[error("{0} is not a loopback address: others would read tokens and passphrases, since TLS is not supported yet")]
+    #[error(
+        "{0} is not a loopback address: others would read tokens and passphrases, since TLS is not supported yet; use 127.0.0.1 or a Unix socket"
+    )]
     NotLoopback(SocketAddr),
     /// Another process has the address.
-    #[error("{0} is in use by another process")]
+    #[error("{0} is in use by another process; stop that one, or choose another in [listen]")]
     InUse(String),
     /// The socket's directory lets others in.
     #[error("{}: mode {mode:o} lets others in; make it 0750 or 0700 and owned by the user of the sidecar", .directory.display())]
@@ -36,7 +38,7 @@ pub enum BindError {
         mode: u32,
     },
     /// Something else is in the socket's place.
-    #[error("{} exists and is no socket", .0.display())]
+    #[error("{} exists and is no socket; remove it, or choose another listen.unix", .0.display())]
     NoSocket(PathBuf),
     /// The operating system refuses.
     #[error("{what}: {why}")]

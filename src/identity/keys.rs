@@ -238,7 +238,7 @@ pub enum KeyError {
         allowed: u32,
     },
     /// It lies in the data directory, so that a copy of the data would be a copy of the keys.
-    #[error("{}: lies inside the data directory {}; keys are kept apart from the data", .keys.display(), .data.display())]
+    #[error("{}: lies inside the data directory {}; keys are kept apart from the data: choose another keys.directory", .keys.display(), .data.display())]
     InsideData {
         /// The directory of the keys.
         keys: PathBuf,
@@ -262,7 +262,7 @@ pub enum KeyError {
         source: std::io::Error,
     },
     /// The store knows a key that is no longer in its file.
-    #[error("{file}: key {id} is gone, with which the store still works", file = .purpose.file_name())]
+    #[error("{file}: key {id} is gone, with which the store still works; put the file back from its backup", file = .purpose.file_name())]
     Gone {
         /// Its purpose.
         purpose: Purpose,
@@ -270,7 +270,7 @@ pub enum KeyError {
         id: KeyId,
     },
     /// The store knows another key of this id.
-    #[error("{file}: key {id} is not the one with which the store works", file = .purpose.file_name())]
+    #[error("{file}: key {id} is not the one with which the store works; put the file back from its backup", file = .purpose.file_name())]
     Different {
         /// Its purpose.
         purpose: Purpose,

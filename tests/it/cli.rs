@@ -56,9 +56,18 @@ fn a_new_key_goes_into_its_private_file_and_keeps_the_older_one() {
 }
 
 #[test]
-fn completions_cover_the_commands() {
-    let script = run(Command::new(BINARY).args(["completions", "bash"]));
-    assert!(script.contains("--verification-token-file"), "{script}");
+fn a_shell_completes_commands_and_flags() {
+    let completed = |words: &str, at: u32| {
+        let last = words.rsplit(' ').next().unwrap();
+        let script = format!(
+            "source <({BINARY} completions bash); COMP_WORDS=({words}); COMP_CWORD={at}; \
+             _countersign countersign '{last}' ''; echo ${{COMPREPLY[@]}}"
+        );
+        run(Command::new("bash").args(["-c", &script]))
+    };
+    assert_eq!(completed("countersign passph", 1).trim(), "passphrase");
+    assert_eq!(completed("countersign audit ta", 2).trim(), "tail");
+    assert_eq!(completed("countersign ask --verification-token-f", 2).trim(), "--verification-token-file");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install check test soak bench timing demo proto-baseline
+.PHONY: help install check test soak bench bench-record timing demo proto-baseline
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,10 +24,15 @@ soak: install ## The tests with rounds, again and again: kill -9 under load, 200
 	CRASH_ROUNDS=25 ATTACK_ROUNDS=20 cargo test --test it -- --nocapture crash:: attackers::
 	for contacts in 200000 1000000; do IMPORT_CONTACTS=$$contacts cargo test --test it -- --nocapture import::load::passphrases; done
 
-bench: ## Cost of a durable decision, a hash and the rules, as ratios to what runs beside them
-	cargo bench --bench authorize
+bench: ## A decision beside a server that does nothing and beside Cerbos; a hash; the rules. Some eight minutes
+	@tests/install bench
+	cargo build --release --bin countersign --example control
+	tests/.venv/bin/python benches/compare/main.py target/release/countersign target/release/examples/control $(RECORD)
 	cargo bench --bench hash
 	cargo bench --bench policy
+
+bench-record: RECORD = --record
+bench-record: bench ## The same, and writes docs/performance.md and its plot
 
 timing: ## Whether answers to passphrases differ in time
 	cargo bench --bench timing

@@ -239,8 +239,12 @@ fn what_demo_prints_can_be_pasted_as_it_is() {
         .lines()
         .filter(|line| line.contains(" ask "))
         .map(|line| {
-            Command::new("sh").args(["-c", &format!("{sourced}\n{line}")]).current_dir(&place).output().unwrap()
+            let mut ask = Command::new("sh");
+            ask.args(["-c", &format!("{sourced}\n{line}")]).current_dir(&place);
+            // 28, RESOURCE_EXHAUSTED: a busy machine shed the passphrase and charged nothing. People ask again, too.
+            std::iter::repeat_with(|| ask.output().unwrap()).take(100).find(|asked| asked.status.code() != Some(28))
         })
+        .map(|asked| asked.expect("the machine is not that busy"))
         .collect();
     let codes: Vec<_> = outcomes.iter().map(|asked| asked.status.code()).collect();
     assert_eq!(codes, [Some(0), Some(11), Some(0)], "ALLOW, ESCALATE, ALLOW: {outcomes:#?}");

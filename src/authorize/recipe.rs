@@ -16,9 +16,9 @@ use crate::{
         record::{BatchRecord, Call as CallEntry, DecisionRecord, Item, Person},
     },
     client::Rpc,
-    directory::{NewDelivery, OpenOutcome, Selection, Standing},
+    directory::{AccountId, NewDelivery, OpenOutcome, Selection, Standing},
     escalation::{ESCALATION_LIFE, NewEscalation},
-    identity::Method,
+    identity::{Method, token},
     policy::{Action, Bundle},
 };
 
@@ -105,10 +105,22 @@ impl Deciding<'_> {
     async fn order_delivery(&self, answer: &Answer, person: &Person) -> Result<Option<String>, Undecided> {
         let Decision::Allow(allow) = &answer.decision else { return Ok(None) };
         let Some(kind) = allow.delivers() else { return Ok(None) };
-        let new =
-            NewDelivery { id: answer.decision_id.clone(), account: person.account.clone(), kind, opened: self.now };
+        let new = NewDelivery {
+            id: answer.decision_id.clone(),
+            account: person.account.clone().or_else(|| self.account_of_token()),
+            kind,
+            opened: self.now,
+        };
         let behind = self.rooms.directory.open_delivery(new, self.rooms.terms.deliveries_a_day).await?;
         Ok(Some(behind.code().to_owned()))
+    }
+
+    /// Whom a token of this interaction selects, for a caller who says nothing else. It proves nothing here.
+    fn account_of_token(&self) -> Option<AccountId> {
+        let Evidence::VerificationToken(token) = &self.call.evidence else { return None };
+        let opened = token::open(&self.rooms.keys, token, self.now).ok()?;
+        let shown = opened.is_of(&self.call.interaction.id) && opened.may_be_shown_by(&self.call.client);
+        (shown && self.call.subject.account.is_none()).then(|| opened.facts().account.clone())
     }
 
     fn entry(&self, rpc: Rpc) -> CallEntry {

@@ -73,11 +73,11 @@ impl Reload {
     /// # Errors
     /// When it cannot be recorded; nothing has changed then, and the next look tries again.
     pub async fn look(&mut self, cause: Cause) -> Result<Outcome, AuditError> {
-        let in_force = self.current.snapshot().revision().to_owned();
+        let bundle = self.current.snapshot();
+        let in_force = bundle.revision().to_owned();
         let refused = self.refused.clone().filter(|_| cause == Cause::Poll);
         let folder = self.folder.clone();
-        let known = in_force.clone();
-        let looked = tokio::task::spawn_blocking(move || look(&folder, &known, refused.as_deref())).await;
+        let looked = tokio::task::spawn_blocking(move || look(&folder, &bundle, refused.as_deref(), cause)).await;
         match looked.unwrap_or_else(|defect| broke(&self.folder, &defect)) {
             Look::InForce if self.refused.take().is_some() => Ok(Outcome::Reverted),
             Look::InForce => Ok(Outcome::Unchanged),
@@ -110,7 +110,8 @@ enum Look {
     Refused { content: String, error: BundleError },
 }
 
-fn look(folder: &Path, in_force: &str, refused: Option<&str>) -> Look {
+fn look(folder: &Path, bundle: &Bundle, refused: Option<&str>, cause: Cause) -> Look {
+    let in_force = bundle.revision();
     let now = Files::read(folder);
     if Some(content(&now).as_str()) == refused {
         return Look::StillRefused;
@@ -121,8 +122,11 @@ fn look(folder: &Path, in_force: &str, refused: Option<&str>) -> Look {
     let settled = Files::read_settled(folder, SETTLED_AFTER);
     let content = content(&settled);
     match settled.and_then(|files| Bundle::build(&files)) {
-        Ok(bundle) if bundle.revision() == in_force => Look::InForce,
-        Ok(bundle) => Look::Another(Box::new(bundle)),
+        Ok(other) if other.revision() == in_force => Look::InForce,
+        Ok(other) => match bundle.guard_lost_in(&other).filter(|_| cause == Cause::Poll) {
+            Some(error) => Look::Refused { content, error },
+            None => Look::Another(Box::new(other)),
+        },
         Err(_) if Some(content.as_str()) == refused => Look::StillRefused,
         Err(error) => Look::Refused { content, error },
     }

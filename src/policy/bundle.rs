@@ -97,6 +97,22 @@ impl Bundle {
         &self.revision
     }
 
+    /// The fault of a bundle that lacks a rule by which this one forbids: a folder that is copied file by file looks so, until
+    /// the file with that rule is there.
+    #[must_use]
+    pub fn guard_lost_in(&self, other: &Self) -> Option<BundleError> {
+        let lost = self.rules.forbids().difference(other.rules.forbids()).next()?;
+        let place = self.rules.place(lost);
+        Some(BundleError {
+            file: place.map_or_else(String::new, |place| place.file.clone()),
+            line: None,
+            excerpt: None,
+            problem: format!("the rule {lost}, which forbids, is gone"),
+            advice: "if that is meant, accept it by SIGHUP: a folder that is copied file by file looks the same"
+                .to_owned(),
+        })
+    }
+
     /// The action of this name.
     #[must_use]
     pub fn find_action(&self, name: &str) -> Option<&Arc<Action>> {

@@ -64,6 +64,8 @@ pub(super) struct Rules {
     schema: Schema,
     /// For each action the rules whose scope covers it: the others have nothing to say of it.
     by_action: BTreeMap<String, PolicySet>,
+    /// The rules that forbid.
+    forbids: BTreeSet<String>,
     /// The rules that forbid by what no role, and nothing on file about the account, can change.
     blind: BTreeSet<String>,
     places: BTreeMap<String, Place>,
@@ -108,6 +110,11 @@ impl Rules {
             roles: declared.roles,
             schema,
             proof_first: proof_first(&policies),
+            forbids: policies
+                .policies()
+                .filter(|policy| policy.effect() == Effect::Forbid)
+                .map(|policy| policy.id().to_string())
+                .collect(),
             blind: policies
                 .policies()
                 .filter(|policy| is_blind(policy))
@@ -171,6 +178,11 @@ impl Rules {
     pub(super) fn proof_comes_first(&self, action: &str) -> bool {
         let Some(uid) = self.actions.get(action) else { return false };
         self.proof_first.iter().any(|constraint| self.covers(constraint, uid))
+    }
+
+    /// The rules that forbid.
+    pub(super) fn forbids(&self) -> &BTreeSet<String> {
+        &self.forbids
     }
 
     /// Whether one of these rules, which refused, refuses whatever the roles and whatever is on file about the account.

@@ -17,6 +17,7 @@ use tonic::Code;
 
 use crate::{
     answer::{blanked, decided, invalid_field},
+    passphrase::PHRASE,
     question::{Question, ask},
     sidecar::Sidecar,
 };
@@ -160,6 +161,23 @@ async fn only_who_is_granted_it_reads_where_a_delivery_goes() {
     assert_eq!(told(&sidecar, "no-such-decision").await, []);
     let nothing = sidecar.client("mailroom").read_delivery(ReadDeliveryRequest::default()).await;
     assert_eq!(invalid_field(nothing), "decision_id");
+}
+
+/// The agent's desktop leaves the account out: the IVR's token says whom the call is about.
+#[tokio::test]
+async fn a_token_of_the_call_selects_the_account() {
+    let (sidecar, _clock) = Sidecar::start_still("").await;
+    sidecar.set_passphrase(Some(sample::ADA), PHRASE).await;
+    let verify = ask(Phone, "identity.verify").by(sample::ADA).within("call-1").saying(PHRASE);
+    let verified = sidecar.client("ivr").insist(verify).await.unwrap();
+    let token = verified.verification.unwrap().token;
+    let orders = sidecar.client("orders");
+    for (interaction, places) in [("call-1", 2), ("call-2", 0)] {
+        let letter = ask(Phone, TO_ADDRESS).within(interaction).with_token(&token);
+        let answer = orders.authorize(letter).await.unwrap();
+        assert_eq!(decided(&answer), (Decision::Allow, Reason::Open));
+        assert_eq!(told(&sidecar, &answer.decision_id).await.len(), places, "{interaction}");
+    }
 }
 
 #[tokio::test]

@@ -149,6 +149,22 @@ async fn a_bundle_that_does_not_load_is_refused_once_and_the_one_before_it_stays
     decides_by(&ivr, &new).await;
 }
 
+/// A folder that is copied file by file lacks its guards for a while: what they forbid stays forbidden.
+#[tokio::test]
+async fn a_rule_that_forbids_and_is_gone_is_accepted_by_an_operator_alone() {
+    let home = Home::new();
+    let bundle = Folder::new();
+    let sidecar = Process::serve(&home, &bundle.settings(OFTEN));
+    let ivr = sidecar.client(&home, "ivr").await;
+    let old = bundle.revision();
+    fs::remove_file(bundle.path().join("guards.cedar")).unwrap();
+    let new = bundle.revision();
+    eventually(async || sidecar.printed().contains("which forbids, is gone").then_some(())).await;
+    assert_eq!(revision(&ivr).await, old);
+    sidecar.hang_up();
+    decides_by(&ivr, &new).await;
+}
+
 #[tokio::test]
 async fn calls_under_load_are_decided_by_one_bundle_each() {
     let mount = Folder::new();

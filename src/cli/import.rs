@@ -44,7 +44,8 @@ use source::{Item, Place, Source};
 ///
 /// A first pass checks every row and writes nothing; a second one imports in short chunks, while a sidecar that runs goes on
 /// serving. Interrupted, the same command goes on. Passphrases, counts and locks are never touched, with one exception: a
-/// contact whose name and e-mail both change is another person, whose passphrase is suspended. docs/import.md has the formats.
+/// contact with another name, and without the e-mail or user id that was known, is another person, whose passphrase is
+/// suspended. docs/import.md has the formats.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   countersign import --template             the files and their columns

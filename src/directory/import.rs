@@ -96,7 +96,7 @@ impl Note {
         match self {
             Self::StaysInactive => "stays inactive: --reactivate makes who left active again",
             Self::PassphraseSuspended => {
-                "name and e-mail both changed: the passphrase is suspended until a new one is set"
+                "another name, and neither e-mail nor user id is the one that was known: the passphrase is suspended until a new one is set"
             }
         }
     }
@@ -202,7 +202,8 @@ impl Planner<'_> {
             let account = Account {
                 id: row.id.clone(),
                 name: row.name.clone(),
-                created: row.created.filter(|_| self.terms.trust_dates).unwrap_or(self.now),
+                // An older account is the stricter one: nobody waits through a cool-off in the first 30 days (A31).
+                created: row.created.unwrap_or(self.now),
                 primary_admin: None,
                 numbers_of_record: Vec::new(),
                 addresses_of_record: Vec::new(),
@@ -306,16 +307,31 @@ impl Planner<'_> {
             self.plan.imported.notes.extend(note.map(|note| (index, note)));
             return Ok(Effect::Unchanged);
         }
-        let is_another = before.as_ref().is_some_and(|before| is_another_person(before, &contact));
-        let roles = self.known.contacts.remove(&row.id).map_or_else(Vec::new, |known| known.roles);
-        self.known.contacts.insert(row.id.clone(), Listed { contact: contact.clone(), roles });
-        self.plan.changes.push(Change::PutContact(contact));
+        let is_another = before.as_ref().is_some_and(|before| is_another_person(before, row));
+        let returns = before.as_ref().is_some_and(|before| before.status != ContactStatus::Active)
+            && contact.status == ContactStatus::Active;
+        let mut roles = self.known.contacts.remove(&row.id).map_or_else(Vec::new, |known| known.roles);
+        self.plan.changes.push(Change::PutContact(contact.clone()));
+        if returns {
+            self.grant_anew(&mut roles);
+        }
+        self.known.contacts.insert(row.id.clone(), Listed { contact, roles });
         if is_another {
             self.plan.changes.push(Change::SuspendPassphrase { contact: row.id.clone() });
             self.plan.imported.notes.push((index, Note::PassphraseSuspended));
         }
         self.plan.imported.notes.extend(note.map(|note| (index, note)));
         Ok(if before.is_some() { Effect::Changed } else { Effect::Created })
+    }
+
+    /// Who comes back gets his roles back as new ones: they wait through a cool-off (A31).
+    fn grant_anew(&mut self, roles: &mut [RoleAssignment]) {
+        for assignment in roles {
+            let RoleAssignment { contact, role, scope, .. } = assignment.clone();
+            self.plan.changes.push(Change::RevokeRole { contact, role, scope });
+            assignment.granted = self.now;
+            self.plan.changes.push(Change::AssignRole(assignment.clone()));
+        }
     }
 
     /// Who left comes back only if that is asked for.
@@ -444,10 +460,15 @@ impl Planner<'_> {
     }
 }
 
-/// A name alone changes by marriage, an e-mail address by a new domain; both at once are somebody else under an old id.
-fn is_another_person(before: &Contact, after: &Contact) -> bool {
-    let email = |contact: &Contact| contact.email.as_deref().map(folded);
-    folded(&before.display_name()) != folded(&after.display_name()) && email(before) != email(after)
+/// A name alone changes by marriage, an e-mail address by a new domain. A new name is somebody else under an old id, unless the
+/// row itself brings the e-mail address or user id that was known.
+fn is_another_person(before: &Contact, row: &ContactRow) -> bool {
+    let name = |first: &str, last: &str| folded(&format!("{first} {last}"));
+    let stayed = |told: &Told, known: Option<&String>| {
+        told.value().is_some_and(|told| known.is_some_and(|known| folded(told) == folded(known)))
+    };
+    let is_known_by = stayed(&row.email, before.email.as_ref()) || stayed(&row.user_id, before.user_id.as_ref());
+    name(&before.first_name, &before.last_name) != name(&row.first_name, &row.last_name) && !is_known_by
 }
 
 fn load<'k>(known: &'k mut Known, account: &AccountId) -> Result<&'k mut KnownAccount, Problem> {

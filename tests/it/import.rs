@@ -140,7 +140,7 @@ async fn dates_are_the_day_of_import_unless_the_account_is_new_and_they_are_trus
     imported(&sidecar.home, &files, &[]).await;
     let account = shown(&sidecar.home, &["account", "show", "acc-3003"]).await;
     assert_eq!(account["numbers_of_record"][0]["added"].as_str(), Some(today().as_str()));
-    assert!(account["created"].as_str().unwrap().starts_with(&today()), "{account}");
+    assert_eq!(account["created"].as_str(), Some("2020-02-29T00:00:00Z"), "an older account is the stricter one");
 
     // It exists now: nothing that the files say of dates is believed, trusted or not.
     files.edit(
@@ -181,14 +181,19 @@ async fn who_left_stays_away_unless_reactivation_is_asked_for() {
     assert!(said.contains("contacts.csv:2") && said.contains("stays inactive"), "{said}");
     assert_eq!(shown(&sidecar.home, &["contact", "show", sample::IVAN]).await["status"].as_str(), Some("inactive"));
     imported(&sidecar.home, &files, &["--reactivate"]).await;
-    assert_eq!(shown(&sidecar.home, &["contact", "show", sample::IVAN]).await["status"].as_str(), Some("active"));
+    let ivan = shown(&sidecar.home, &["contact", "show", sample::IVAN]).await;
+    assert_eq!(ivan["status"].as_str(), Some("active"));
+    assert!(
+        ivan["roles"][0]["granted"].as_str().unwrap().starts_with(&today()),
+        "his role waits like a new one: {ivan}"
+    );
 }
 
 // proves: S14, A27
 #[tokio::test]
 async fn another_person_under_an_old_id_is_not_verified_by_the_old_passphrase() {
     let (sidecar, _clock) = Sidecar::start_still("").await;
-    for who in [sample::BEN, sample::CHLOE] {
+    for who in [sample::BEN, sample::CHLOE, sample::DEV] {
         sidecar.set_passphrase(Some(who), PHRASE).await;
     }
     // Ada has none of her own: the account's verifies her.
@@ -197,7 +202,7 @@ async fn another_person_under_an_old_id_is_not_verified_by_the_old_passphrase() 
         let question = ask(Phone, "identity.verify").by(who).saying(PHRASE);
         sidecar.client("ivr").authorize(question).await.unwrap().decision()
     };
-    for who in [sample::ADA, sample::BEN, sample::CHLOE] {
+    for who in [sample::ADA, sample::BEN, sample::CHLOE, sample::DEV] {
         assert_eq!(verify(who).await, Decision::Allow);
     }
     let files = Files::of([(
@@ -208,13 +213,18 @@ async fn another_person_under_an_old_id_is_not_verified_by_the_old_passphrase() 
          con-1003,acc-1001,Chloe,Married,chloe.lindqvist@acme.example\n",
     )]);
     let said = imported(&sidecar.home, &files, &[]).await;
-    let suspended = |line: &str| said.contains(&format!("contacts.csv:{line}: - (-): name and e-mail both changed"));
+    let suspended =
+        |line: &str| said.contains(&format!("contacts.csv:{line}: - (-): another name, and neither e-mail"));
     assert!(suspended("2") && suspended("3") && !suspended("4"), "{said}");
     assert_eq!(verify(sample::ADA).await, Decision::Challenge);
     assert_eq!(verify(sample::BEN).await, Decision::Challenge);
     assert_eq!(verify(sample::CHLOE).await, Decision::Allow, "a name alone changes by marriage");
+    let names = Files::of([("contacts.csv", "id,account,first_name,last_name\ncon-1004,acc-1001,Yann,Roux\n")]);
+    let told = imported(&sidecar.home, &names, &[]).await;
+    assert!(told.contains("another name"), "{told}");
+    assert_eq!(verify(sample::DEV).await, Decision::Challenge, "the files say nothing by which he would be the same");
     let what: Vec<_> = sidecar.home.records().into_iter().filter_map(change).collect();
-    assert_eq!(what.iter().filter(|what| *what == "passphrase_suspended").count(), 2, "{what:?}");
+    assert_eq!(what.iter().filter(|what| *what == "passphrase_suspended").count(), 3, "{what:?}");
     let ben = sidecar.directory().find_standing(&ContactId::new(sample::BEN)).await.unwrap().unwrap().contact;
     assert_eq!(ben.extension.as_deref(), Some("102"), "a column that is not there changes nothing");
 }

@@ -19,7 +19,7 @@ pub(super) fn check(
     terms: &Terms,
     now: Timestamp,
 ) -> Result<Vec<Finding>, DirectoryError> {
-    let known = load(snapshot, rows, terms)?;
+    let known = load(snapshot, rows, terms, now)?;
     let mut findings = import::plan(rows, known, terms, now).findings;
     for (row, contact) in rows.iter().enumerate().filter_map(|(row, it)| Some((row, it.as_contact()?))) {
         match apply::check_unique_fields(snapshot, &contact.as_new(now)) {
@@ -41,7 +41,7 @@ pub(super) fn commit(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<Imported, DirectoryError> {
-    let plan = import::plan(rows, load(transaction, rows, terms)?, terms, now);
+    let plan = import::plan(rows, load(transaction, rows, terms, now)?, terms, now);
     if let Some(finding) = plan.findings.first() {
         let why = format!("{} {}", finding.problem.field(), finding.problem.why());
         return Err(invalid("row", why));
@@ -55,10 +55,7 @@ pub(super) fn commit(
 
 /// Forgets which accounts the import made, and those of imports that nobody went on with.
 pub(super) fn forget(transaction: &WriteTransaction<'_>, import: &str, now: Timestamp) -> Result<(), DirectoryError> {
-    let stale = now.saturating_sub(REMEMBERED).unwrap_or(Timestamp::MIN);
-    transaction
-        .execute("DELETE FROM import_founded WHERE import = ?1 OR at < ?2", (import, stale.as_microsecond()))
-        .map(|_| ())
+    transaction.execute("DELETE FROM import_founded WHERE import = ?1 OR at < ?2", (import, stale(now))).map(|_| ())
 }
 
 fn remember_founded(
@@ -74,17 +71,17 @@ fn remember_founded(
     Ok(())
 }
 
-fn load(snapshot: &ReadTransaction<'_>, rows: &[Row], terms: &Terms) -> Result<Known, DirectoryError> {
+fn load(snapshot: &ReadTransaction<'_>, rows: &[Row], terms: &Terms, now: Timestamp) -> Result<Known, DirectoryError> {
     let mut known = Known::default();
     for (account, contact) in rows.iter().map(Row::names) {
         if let Some(contact) = contact.filter(|contact| !known.contacts.contains_key(contact))
             && let Some(listed) = list::listed(snapshot, contact)?
         {
-            load_account(snapshot, &listed.contact.account, terms, &mut known)?;
+            load_account(snapshot, &listed.contact.account, terms, now, &mut known)?;
             known.contacts.insert(contact.clone(), listed);
         }
         if let Some(account) = account {
-            load_account(snapshot, account, terms, &mut known)?;
+            load_account(snapshot, account, terms, now, &mut known)?;
         }
     }
     Ok(known)
@@ -94,25 +91,36 @@ fn load_account(
     snapshot: &ReadTransaction<'_>,
     id: &AccountId,
     terms: &Terms,
+    now: Timestamp,
     known: &mut Known,
 ) -> Result<(), DirectoryError> {
     if known.accounts.contains_key(id) {
         return Ok(());
     }
     if let Some(account) = standing::find_account(snapshot, id)? {
-        let is_founded = terms.trust_dates && was_founded(snapshot, id, terms)?;
+        let is_founded = terms.trust_dates && was_founded(snapshot, id, terms, now)?;
         known.accounts.insert(id.clone(), KnownAccount { account, is_founded });
     }
     Ok(())
 }
 
-fn was_founded(snapshot: &ReadTransaction<'_>, id: &AccountId, terms: &Terms) -> Result<bool, DirectoryError> {
+fn was_founded(
+    snapshot: &ReadTransaction<'_>,
+    id: &AccountId,
+    terms: &Terms,
+    now: Timestamp,
+) -> Result<bool, DirectoryError> {
     let found = snapshot.find_row(
-        "SELECT 1 FROM import_founded WHERE account = ?1 AND import = ?2",
-        (id.as_str(), &terms.import),
+        "SELECT 1 FROM import_founded WHERE account = ?1 AND import = ?2 AND at >= ?3",
+        (id.as_str(), &terms.import, stale(now)),
         |_| Ok(()),
     )?;
     Ok(found.is_some())
+}
+
+/// What was founded before this, in microseconds, is forgotten.
+fn stale(now: Timestamp) -> i64 {
+    now.saturating_sub(REMEMBERED).unwrap_or(Timestamp::MIN).as_microsecond()
 }
 
 /// How long an interrupted import may wait to be gone on with: later its dates are trusted no more.

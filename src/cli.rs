@@ -94,7 +94,11 @@ pub fn complain(error: &anyhow::Error) {
 /// One I/O thread is enough for a command and for a sidecar: hashing and SQLite have threads of their own, and a
 /// current-thread runtime answers about 1.4 times as many calls per core.
 fn on_runtime<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(future);
+    // What a thread still reads, a folder on a dead mount perhaps, does not hold the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    outcome
 }
 
 #[cfg(test)]

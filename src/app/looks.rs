@@ -18,6 +18,9 @@ use crate::{
 /// How often.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How long a look may take: a disk that hangs answers neither yes nor no.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What is looked at.
 pub(super) struct Looks {
     pub(super) trail: Arc<Trail>,
@@ -33,7 +36,8 @@ impl Looks {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            health.note(self.look(health.is_serving()).await).await;
+            let look = time::timeout(PATIENCE, self.look(health.is_serving())).await;
+            health.note(look.unwrap_or_else(|_| Err("store and audit do not answer".to_owned()))).await;
         }
     }
 

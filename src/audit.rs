@@ -19,6 +19,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
+use tokio::task::{JoinError, JoinHandle};
 
 pub mod chain;
 mod folder;
@@ -52,6 +53,15 @@ impl AuditReceipt {
     pub fn at(&self) -> Timestamp {
         self.at
     }
+}
+
+/// What came of work that ends in a record. It is a task of its own, so that a caller who goes away cannot stop it between
+/// what it does and the record of that (A35).
+///
+/// # Errors
+/// What the work returns, or that it broke.
+pub async fn ended<T, E: From<JoinError>>(task: JoinHandle<Result<T, E>>) -> Result<T, E> {
+    task.await?
 }
 
 /// A record as it stands in the trail.

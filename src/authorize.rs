@@ -6,10 +6,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle};
+use tokio::{sync::OwnedSemaphorePermit, task::JoinError};
 
 use crate::{
-    audit::{AuditError, AuditReceipt, Trail},
+    audit::{AuditError, AuditReceipt, Trail, ended},
     client::ClientSystem,
     clock::Clock,
     directory::{Directory, DirectoryError, Revision, SiteId, SubjectHints},
@@ -278,6 +278,12 @@ pub enum Undecided {
     Defect(String),
 }
 
+impl From<JoinError> for Undecided {
+    fn from(error: JoinError) -> Self {
+        Self::Defect(error.to_string())
+    }
+}
+
 /// The use cases of this room, and what they work with.
 pub struct Authorizer {
     /// Who may do what.
@@ -362,9 +368,4 @@ impl Release {
         }
         self.stopwatch.stop(self.clock.uptime());
     }
-}
-
-/// What came of a task. A call is one of its own, so that a caller who goes away cannot stop it half-way (A35).
-async fn ended<T>(task: JoinHandle<Result<T, Undecided>>) -> Result<T, Undecided> {
-    task.await.unwrap_or_else(|error| Err(Undecided::Defect(error.to_string())))
 }

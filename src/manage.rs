@@ -1,4 +1,9 @@
 //! What is changed: one file per use case. Knows traits and types, no transport and no store.
+//!
+//! A change runs as a task of its own, so that nobody who goes away parts it from its record; and nothing is changed that
+//! could not be recorded: what is intended is on disk first.
+
+use tokio::task::JoinError;
 
 use crate::{audit::AuditError, directory::DirectoryError, identity::strength::Weakness};
 
@@ -25,4 +30,13 @@ pub enum ManageError {
     /// The hash could not be made.
     #[error("the passphrase cannot be hashed now; try again")]
     Hash,
+    /// A defect.
+    #[error("defect: {0}")]
+    Defect(String),
+}
+
+impl From<JoinError> for ManageError {
+    fn from(error: JoinError) -> Self {
+        Self::Defect(error.to_string())
+    }
 }

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Authorizer, Undecided, ended};
+use super::{Authorizer, Undecided};
 use crate::{
-    audit::{AuditReceipt, Record, record::DeliveryReadRecord},
+    audit::{AuditReceipt, Record, ended, record::DeliveryReadRecord},
     client::ClientSystem,
     directory::Delivery,
 };

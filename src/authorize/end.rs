@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Authorizer, Undecided, ended};
+use super::{Authorizer, Undecided};
 use crate::{
-    audit::{AuditReceipt, Record, record::InteractionEndedRecord},
+    audit::{AuditReceipt, Record, ended, record::InteractionEndedRecord},
     client::ClientSystem,
     directory::EndOutcome,
     identity::token,

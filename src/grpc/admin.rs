@@ -337,6 +337,7 @@ fn status(error: ManageError) -> Status {
         ManageError::Directory(DirectoryError::Unavailable(_)) | ManageError::Audit(_) | ManageError::Hash => {
             Status::unavailable(error.to_string())
         }
+        ManageError::Defect(_) => Status::internal(error.to_string()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::ManageError;
 use crate::{
-    audit::{Record, Trail, record::ChangeRecord},
+    audit::{Record, Trail, ended, record::ChangeRecord},
     clock::Clock,
     directory::{
         Account, AccountId, AccountSelector, Actor, Contact, ContactId, ContactSelector, Directory, Revision,
@@ -32,6 +32,7 @@ pub struct Whose {
 }
 
 /// The use cases, and what they work with.
+#[derive(Clone)]
 pub struct Passphrases {
     /// Who is on record.
     pub directory: Arc<dyn Directory>,
@@ -69,8 +70,13 @@ impl Passphrases {
             canonical_version: canonical::VERSION,
             method: SetMethod::Operator,
         };
-        let revision = self.credentials.set(&whose.owner(), new, actor.clone(), self.clock.now()).await?;
-        self.record("passphrase_set", whose, actor, revision).await
+        let (this, whose) = (self.clone(), whose.clone());
+        let task = tokio::spawn(async move {
+            this.intend("passphrase_set", &whose, &actor).await?;
+            let revision = this.credentials.set(&whose.owner(), new, actor.clone(), this.clock.now()).await?;
+            this.record("passphrase_set", &whose, actor, revision).await
+        });
+        ended(task).await
     }
 
     /// Clears a passphrase, and records that. Says whether there was one.
@@ -83,9 +89,14 @@ impl Passphrases {
         if !status.is_some_and(|status| status.is_set) {
             return Ok(false);
         }
-        let revision = self.credentials.clear(&whose.owner(), actor.clone(), self.clock.now()).await?;
-        self.record("passphrase_cleared", whose, actor, revision).await?;
-        Ok(true)
+        let (this, whose) = (self.clone(), whose.clone());
+        let task = tokio::spawn(async move {
+            this.intend("passphrase_cleared", &whose, &actor).await?;
+            let revision = this.credentials.clear(&whose.owner(), actor.clone(), this.clock.now()).await?;
+            this.record("passphrase_cleared", &whose, actor, revision).await?;
+            Ok(true)
+        });
+        ended(task).await
     }
 
     /// How a passphrase stands; `None`: there never was one. Never its length, never a hint.
@@ -114,6 +125,11 @@ impl Passphrases {
         };
         let standing = self.directory.find_standing(&contact).await?;
         Ok((account, standing.map(|standing| standing.contact)))
+    }
+
+    async fn intend(&self, what: &str, whose: &Whose, actor: &Actor) -> Result<(), ManageError> {
+        let before = self.directory.revision().await?;
+        self.record(&format!("{what}_intended"), whose, actor.clone(), before).await
     }
 
     async fn record(&self, what: &str, whose: &Whose, actor: Actor, revision: Revision) -> Result<(), ManageError> {

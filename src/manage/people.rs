@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ManageError;
 use crate::{
-    audit::{Record, Trail, record::ChangeRecord},
+    audit::{Record, Trail, ended, record::ChangeRecord},
     clock::Clock,
     directory::{
         Account, AccountId, Actor, Change, Contact, ContactId, ContactStatus, Directory, DirectoryError, Listed,
@@ -14,6 +14,7 @@ use crate::{
 };
 
 /// The use cases, and what they work with.
+#[derive(Clone)]
 pub struct People {
     /// Who is on record.
     pub directory: Arc<dyn Directory>,
@@ -81,13 +82,17 @@ impl People {
     /// # Errors
     /// [`ManageError`]; the primary administrator needs a successor first (S13).
     pub async fn deactivate(&self, id: &ContactId, actor: Actor) -> Result<Outcome, ManageError> {
-        let contact = self.load(id).await?.contact;
-        if contact.status == ContactStatus::Inactive {
-            return Ok(Outcome::WasSo);
-        }
-        let account = contact.account.clone();
-        let change = Change::PutContact(Contact { status: ContactStatus::Inactive, ..contact });
-        self.change("contact_deactivated", account, id, change, actor).await
+        let (this, id) = (self.clone(), id.clone());
+        let task = tokio::spawn(async move {
+            let contact = this.load(&id).await?.contact;
+            if contact.status == ContactStatus::Inactive {
+                return Ok(Outcome::WasSo);
+            }
+            let account = contact.account.clone();
+            let change = Change::PutContact(Contact { status: ContactStatus::Inactive, ..contact });
+            this.change("contact_deactivated", account, id, change, actor).await
+        });
+        ended(task).await
     }
 
     /// Assigns a role of the bundle, and records that.
@@ -105,13 +110,17 @@ impl People {
         if !bundle.roles().contains(&role) {
             return Err(unknown_role(bundle.roles()).into());
         }
-        let standing = self.load(id).await?;
-        if has(&standing, &role, &scope) {
-            return Ok(Outcome::WasSo);
-        }
-        let assignment = RoleAssignment { contact: id.clone(), role, scope, granted: self.clock.now() };
-        let change = Change::AssignRole(assignment);
-        self.change("role_assigned", standing.account.id, id, change, actor).await
+        let (this, id) = (self.clone(), id.clone());
+        let task = tokio::spawn(async move {
+            let standing = this.load(&id).await?;
+            if has(&standing, &role, &scope) {
+                return Ok(Outcome::WasSo);
+            }
+            let assignment = RoleAssignment { contact: id.clone(), role, scope, granted: this.clock.now() };
+            let change = Change::AssignRole(assignment);
+            this.change("role_assigned", standing.account.id, id, change, actor).await
+        });
+        ended(task).await
     }
 
     /// Revokes a role, and records that.
@@ -125,12 +134,16 @@ impl People {
         scope: Scope,
         actor: Actor,
     ) -> Result<Outcome, ManageError> {
-        let standing = self.load(id).await?;
-        if !has(&standing, &role, &scope) {
-            return Ok(Outcome::WasSo);
-        }
-        let change = Change::RevokeRole { contact: id.clone(), role, scope };
-        self.change("role_revoked", standing.account.id, id, change, actor).await
+        let (this, id) = (self.clone(), id.clone());
+        let task = tokio::spawn(async move {
+            let standing = this.load(&id).await?;
+            if !has(&standing, &role, &scope) {
+                return Ok(Outcome::WasSo);
+            }
+            let change = Change::RevokeRole { contact: id.clone(), role, scope };
+            this.change("role_revoked", standing.account.id, id, change, actor).await
+        });
+        ended(task).await
     }
 
     async fn load(&self, id: &ContactId) -> Result<Standing, ManageError> {
@@ -141,19 +154,23 @@ impl People {
         &self,
         what: &str,
         account: AccountId,
-        contact: &ContactId,
+        contact: ContactId,
         change: Change,
         actor: Actor,
     ) -> Result<Outcome, ManageError> {
-        let revision: Revision = self.directory.apply(vec![change], actor.clone(), self.clock.now()).await?;
-        let record = ChangeRecord {
-            actor,
-            what: what.to_owned(),
-            account: Some(account),
-            contact: Some(contact.clone()),
-            directory_revision: revision,
+        let record = |what: String, directory_revision: Revision| {
+            Record::Change(ChangeRecord {
+                actor: actor.clone(),
+                what,
+                account: Some(account.clone()),
+                contact: Some(contact.clone()),
+                directory_revision,
+            })
         };
-        self.trail.record(Record::Change(record)).await?;
+        let before = self.directory.revision().await?;
+        self.trail.record(record(format!("{what}_intended"), before)).await?;
+        let revision = self.directory.apply(vec![change], actor.clone(), self.clock.now()).await?;
+        self.trail.record(record(what.to_owned(), revision)).await?;
         Ok(Outcome::Changed)
     }
 }

@@ -16,7 +16,8 @@ use countersign::{
     clock::{Clock, SystemClock},
     data_dir::DataDir,
     directory::{
-        AccountId, AccountSelector, Actor, ContactId, ContactSelector, Directory, SubjectHints, sample,
+        AccountId, AccountSelector, Actor, ContactId, ContactSelector, Directory, RoleName, Scope, SubjectHints,
+        sample,
         sqlite::{SqliteBudgets, SqliteCredentials, Store},
     },
     identity::{
@@ -24,6 +25,7 @@ use countersign::{
         keys::KeyRing,
     },
     interaction::{Channel, Interaction},
+    manage::people::People,
     policy::{Bundle, Current},
     throttle::{DigestKey, Rules, Settings},
 };
@@ -84,6 +86,48 @@ async fn a_call_that_is_dropped_at_any_await_is_decided_and_recorded_all_the_sam
             }
         };
         tokio::time::timeout(Duration::from_secs(10), recorded).await.expect("the decision reaches the audit");
+    }
+}
+
+// proves: A35
+#[tokio::test]
+async fn a_change_that_is_dropped_at_any_await_is_recorded_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let data = DataDir::own(folder.path().join("data")).unwrap();
+    let store = Store::open(&data).unwrap();
+    store.apply(sample::changes(clock.now()), Actor::Sidecar, clock.now()).await.unwrap();
+    let trail =
+        Arc::new(Trail::open(&folder.path().join("data/audit"), TrailSettings::default(), Arc::clone(&clock)).unwrap());
+    let mut records = trail.subscribe();
+    let policy = Arc::new(Current::new(Bundle::embedded().unwrap()));
+    let people = People { directory: Arc::new(store), policy, trail, clock };
+    let (june, actor) = (ContactId::new(sample::JUNE), || Actor::Operator("it".to_owned()));
+    let role = || RoleName::new("it_admin");
+    for polls in 1..=MOST_POLLS {
+        let is_odd = polls % 2 == 1;
+        {
+            let mut future = pin!(async {
+                if is_odd {
+                    people.assign_role(&june, role(), Scope::Company, actor()).await
+                } else {
+                    people.revoke_role(&june, role(), Scope::Company, actor()).await
+                }
+            });
+            for _ in 0..polls {
+                if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    outcome.unwrap();
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        let expected = if is_odd { "role_assigned" } else { "role_revoked" };
+        for what in [format!("{expected}_intended"), expected.to_owned()] {
+            let next = tokio::time::timeout(Duration::from_secs(10), records.recv()).await;
+            let next = next.expect("the change reaches the audit").unwrap();
+            assert!(matches!(&next.record, Record::Change(change) if change.what == what), "{next:?}");
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use countersign::{
 use serde_json::Value;
 
 use crate::{
+    passphrase::PHRASE,
     process,
     question::ask,
     sidecar::{Home, Sidecar},
@@ -105,7 +106,7 @@ async fn an_operator_cannot_deactivate_the_primary_admin_either() {
     assert!(refusal.contains("primary administrator: name another first"), "{refusal}");
     let home = sidecar.stop().await;
     assert_eq!(refused(&home, &["contact", "deactivate", sample::ADA]).await, refusal);
-    assert!(changes(&home).is_empty());
+    assert!(changes(&home).is_empty(), "what was intended only did not happen");
 }
 
 // proves: S10
@@ -137,7 +138,32 @@ async fn roles_are_assigned_and_revoked_where_they_apply_and_that_is_audited() {
     assert_eq!(what, ["role_assigned", "role_revoked"]);
 }
 
-/// The changes that the audit has, each by an operator.
+// proves: A35
+#[tokio::test]
+async fn nothing_is_changed_that_cannot_be_recorded() {
+    let sidecar = Sidecar::start().await;
+    sidecar.set_passphrase(Some(sample::BEN), PHRASE).await;
+    let revision = sidecar.revision().await;
+    sidecar.reserve_disk(u64::MAX);
+    let commands: [&[&str]; 4] = [
+        &["role", "assign", "--contact", sample::JUNE, "--role", "it_admin"],
+        &["role", "revoke", "--contact", sample::ADA, "--role", "super_admin"],
+        &["contact", "deactivate", sample::BEN],
+        &["passphrase", "clear", "--account", sample::ACME, "--contact", sample::BEN],
+    ];
+    for arguments in commands {
+        let refusal = refused(&sidecar.home, arguments).await;
+        assert!(refusal.contains("MiB left"), "{arguments:?}: {refusal}");
+        assert_eq!(sidecar.revision().await, revision, "{arguments:?}");
+    }
+    sidecar.reserve_disk(0);
+    for arguments in commands {
+        said(&sidecar.home, arguments).await;
+    }
+    assert!(sidecar.revision().await > revision);
+}
+
+/// The changes that the audit has, each announced before it came about, and each by an operator.
 fn changes(home: &Home) -> Vec<ChangeRecord> {
     let records = home.records().into_iter();
     let changes: Vec<_> = records
@@ -146,6 +172,15 @@ fn changes(home: &Home) -> Vec<ChangeRecord> {
             _ => None,
         })
         .collect();
+    let (intended, changes): (Vec<_>, Vec<_>) =
+        changes.into_iter().partition(|change| change.what.ends_with("_intended"));
+    let is_intended = |change: &ChangeRecord| {
+        intended.iter().any(|before| {
+            (&before.contact, &before.what) == (&change.contact, &format!("{}_intended", change.what))
+                && before.directory_revision < change.directory_revision
+        })
+    };
+    assert!(changes.iter().all(is_intended), "{intended:?} {changes:?}");
     assert!(changes.iter().all(|change| matches!(&change.actor, Actor::Operator(name) if !name.is_empty())));
     changes
 }

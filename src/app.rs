@@ -314,6 +314,7 @@ impl Foundation {
                 policy,
                 trail: Arc::clone(&self.trail),
                 clock: Arc::clone(&self.clock),
+                begun: Arc::default(),
             },
             metrics: Arc::clone(&self.metrics),
         }

@@ -30,6 +30,9 @@ pub enum ManageError {
     /// The hash could not be made.
     #[error("the passphrase cannot be hashed now; try again")]
     Hash,
+    /// The import was not begun.
+    #[error("the import must be begun first; run the same command again")]
+    NotBegun,
     /// A defect.
     #[error("defect: {0}")]
     Defect(String),

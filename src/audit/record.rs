@@ -1,5 +1,7 @@
 //! The records: who, on whose behalf, by which evidence, what was decided, by which rule. Never a secret.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -280,6 +282,29 @@ pub struct ChangeRecord {
     pub contact: Option<ContactId>,
     /// The directory's revision after it.
     pub directory_revision: Revision,
+    /// The role, when it is about one; `role@site` applies to that site only.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub role: Option<String>,
+    /// Of which import it is a part.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub import: Option<ImportPart>,
+}
+
+/// An import, or a chunk of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportPart {
+    /// The digest of its files and of whether their dates are trusted.
+    pub id: String,
+    /// Whether the dates of the rows are trusted.
+    pub trust_dates: bool,
+    /// Whether who left comes back.
+    pub reactivate: bool,
+    /// The first revision that is of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub first_revision: Option<Revision>,
+    /// How many changes of each kind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub changes: BTreeMap<String, u64>,
 }
 
 /// The sidecar started, stopped or went on after an interruption, or its policy changed.

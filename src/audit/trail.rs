@@ -110,6 +110,24 @@ impl Trail {
         receipt.await.unwrap_or(Err(AuditError::Stopped))
     }
 
+    /// Writes the records in their order, and returns once all are on disk. They share syncs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trail::record`]; some may be in the trail then.
+    pub async fn record_all(&self, records: impl IntoIterator<Item = Record>) -> Result<(), AuditError> {
+        let mut receipts = Vec::new();
+        for record in records {
+            let (done, receipt) = oneshot::channel();
+            self.enqueue(Job { record, done })?;
+            receipts.push(receipt);
+        }
+        for receipt in receipts {
+            receipt.await.unwrap_or(Err(AuditError::Stopped))?;
+        }
+        Ok(())
+    }
+
     /// Every record from now on, after it is on disk. A subscriber that falls behind by 1,024 records misses some.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Stored>> {

@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
     /// The second pass: chunk by chunk, each in one transaction.
     async fn commit(&mut self, gone: u64) -> anyhow::Result<Imported> {
         self.source.refuse_if_changed()?;
-        let begin = BeginImportRequest { operator: self.operator.clone() };
+        let begin = BeginImportRequest { operator: self.operator.clone(), terms_json: self.terms_json.clone() };
         self.door.service().begin_import(begin).await.map_err(told)?;
         let mut committing = Committing {
             progress: Progress::begin("imported", Some(self.rows + gone))?,

@@ -27,6 +27,17 @@ impl RoleName {
     }
 }
 
+impl RoleName {
+    /// With where it applies: `role`, or `role@site`.
+    #[must_use]
+    pub fn at(&self, scope: &Scope) -> String {
+        match scope {
+            Scope::Company => self.to_string(),
+            Scope::Site(site) => format!("{self}@{site}"),
+        }
+    }
+}
+
 impl fmt::Display for RoleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

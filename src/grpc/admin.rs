@@ -264,8 +264,9 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::BeginImportRequest>,
     ) -> Result<Response<pb::BeginImportResponse>, Status> {
-        let actor = operator(request.into_inner().operator)?;
-        self.parts.import.begin(actor).await.map_err(status)?;
+        let request = request.into_inner();
+        let (terms, actor) = (parsed(&request.terms_json)?, operator(request.operator)?);
+        self.parts.import.begin(terms, actor).await.map_err(status)?;
         Ok(Response::new(pb::BeginImportResponse {}))
     }
 
@@ -276,7 +277,7 @@ impl AdminService for Admin {
         let request = request.into_inner();
         let (terms, rows) = (parsed(&request.terms_json)?, rows(&request.row_json)?);
         let actor = operator(request.operator)?;
-        let imported = self.parts.import.commit(rows, &terms, actor).await.map_err(status)?;
+        let imported = self.parts.import.commit(rows, terms, actor).await.map_err(status)?;
         Ok(Response::new(pb::CommitImportResponse { imported_json: json(&imported)? }))
     }
 
@@ -286,7 +287,7 @@ impl AdminService for Admin {
     ) -> Result<Response<pb::EndImportResponse>, Status> {
         let request = request.into_inner();
         let (terms, actor) = (parsed(&request.terms_json)?, operator(request.operator)?);
-        self.parts.import.end(&terms, actor).await.map_err(status)?;
+        self.parts.import.end(terms, actor).await.map_err(status)?;
         Ok(Response::new(pb::EndImportResponse {}))
     }
 }
@@ -337,6 +338,7 @@ fn status(error: ManageError) -> Status {
         ManageError::Directory(DirectoryError::Unavailable(_)) | ManageError::Audit(_) | ManageError::Hash => {
             Status::unavailable(error.to_string())
         }
+        ManageError::NotBegun => Status::failed_precondition(error.to_string()),
         ManageError::Defect(_) => Status::internal(error.to_string()),
     }
 }

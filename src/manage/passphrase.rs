@@ -139,6 +139,8 @@ impl Passphrases {
             account: Some(whose.account.clone()),
             contact: whose.contact.clone(),
             directory_revision: revision,
+            role: None,
+            import: None,
         });
         self.trail.record(record).await?;
         Ok(())

@@ -158,6 +158,14 @@ impl People {
         change: Change,
         actor: Actor,
     ) -> Result<Outcome, ManageError> {
+        let role = match &change {
+            Change::AssignRole(assignment) => Some(assignment.role.at(&assignment.scope)),
+            Change::RevokeRole { role, scope, .. } => Some(role.at(scope)),
+            Change::PutAccount(_)
+            | Change::PutContact(_)
+            | Change::SuspendPassphrase { .. }
+            | Change::SetPrimaryAdmin { .. } => None,
+        };
         let record = |what: String, directory_revision: Revision| {
             Record::Change(ChangeRecord {
                 actor: actor.clone(),
@@ -165,6 +173,8 @@ impl People {
                 account: Some(account.clone()),
                 contact: Some(contact.clone()),
                 directory_revision,
+                role: role.clone(),
+                import: None,
             })
         };
         let before = self.directory.revision().await?;

@@ -3,14 +3,18 @@
 use std::{fs, path::PathBuf, process::Output};
 
 use countersign::{
-    audit::Record,
+    audit::{Record, record::ChangeRecord},
     directory::{ContactId, Directory, sample},
-    grpc::proto::countersign::v1::{
-        Channel::{Phone, Portal},
-        Decision,
+    grpc::proto::countersign::{
+        admin::v1::{CommitImportRequest, admin_service_client::AdminServiceClient},
+        v1::{
+            Channel::{Phone, Portal},
+            Decision,
+        },
     },
 };
 use serde_json::Value;
+use tonic::{Code, transport::Endpoint};
 
 use crate::{
     passphrase::PHRASE,
@@ -122,7 +126,54 @@ async fn a_company_is_imported_and_served_while_the_sidecar_runs() {
     assert_eq!(sidecar.revision().await, revision);
 
     let what: Vec<_> = sidecar.home.records().into_iter().filter_map(change).collect();
-    assert_eq!(what, ["import_started", "import_ended", "import_started", "import_ended"]);
+    let first = what.iter().position(|what| what == "import_ended").unwrap();
+    assert_eq!(what[first..], ["import_ended", "import_started", "import_ended"], "what changes nothing tells nothing");
+    let (told, of_import): (Vec<_>, Vec<_>) =
+        sidecar.home.records().into_iter().filter_map(changed).partition(|change| change.import.is_none());
+    let told: Vec<_> = told
+        .iter()
+        .map(|change| (change.what.as_str(), change.contact.as_ref().unwrap().as_str(), change.role.as_deref()))
+        .collect();
+    let expected = [
+        ("primary_admin_set", "con-3001", None),
+        ("role_assigned", "con-3001", Some("super_admin")),
+        ("role_assigned", "con-3002", Some("it_admin@dock")),
+    ];
+    assert!(expected.iter().all(|expected| told.contains(expected)) && told.len() == expected.len(), "{told:?}");
+    let ended = of_import.iter().find(|change| change.what == "import_ended").unwrap();
+    let summary = ended.import.as_ref().unwrap();
+    assert_eq!((summary.changes["assign_role"], summary.changes["set_primary_admin"]), (2, 1), "{summary:?}");
+    assert_eq!(ended.directory_revision, revision);
+    assert_eq!(summary.first_revision.unwrap().0 + summary.changes.values().sum::<u64>() - 1, revision.0);
+}
+
+#[tokio::test]
+async fn no_import_is_committed_that_was_not_begun_or_cannot_be_recorded() {
+    let sidecar = Sidecar::start().await;
+    let revision = sidecar.revision().await;
+    let socket = format!("unix://{}", sidecar.home.data().join("admin.sock").display());
+    let mut admin = AdminServiceClient::new(Endpoint::from_shared(socket).unwrap().connect().await.unwrap());
+    let row =
+        r#"{"row":"role","account":"acc-1001","contact":"con-1008","role":"super_admin","site":null,"granted":null}"#;
+    let request = CommitImportRequest {
+        terms_json: r#"{"import":"never-begun","trust_dates":false,"reactivate":false}"#.to_owned(),
+        row_json: vec![row.to_owned()],
+        operator: "it".to_owned(),
+    };
+    let refusal = admin.commit_import(request).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::FailedPrecondition, "{refusal}");
+    assert_eq!(sidecar.revision().await, revision);
+    sidecar.reserve_disk(u64::MAX);
+    let refused = import(&sidecar.home, &Files::company(), &[]).await;
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("MiB left"), "{refused:?}");
+    assert_eq!(sidecar.revision().await, revision);
+}
+
+fn changed(record: Record) -> Option<ChangeRecord> {
+    match record {
+        Record::Change(change) => Some(change),
+        _ => None,
+    }
 }
 
 fn change(record: Record) -> Option<String> {

@@ -6,8 +6,8 @@ use countersign::{
     audit::{
         Record, Stored,
         record::{
-            BatchRecord, ChangeRecord, DecisionRecord, DeliveryReadRecord, InteractionEndedRecord, LifecycleRecord,
-            RefusalRecord, UnknownClientsRecord,
+            BatchRecord, ChangeRecord, DecisionRecord, DeliveryReadRecord, ImportPart, InteractionEndedRecord,
+            LifecycleRecord, RefusalRecord, UnknownClientsRecord,
         },
     },
     directory::{AccountId, Actor, ContactId, Revision},
@@ -122,6 +122,8 @@ fn every_kind_in_full() -> Vec<Record> {
             account: Some(AccountId::new("a")),
             contact: Some(ContactId::new("c")),
             directory_revision,
+            role: Some(text()),
+            import: Some(ImportPart::default()),
         }),
         Record::Lifecycle(LifecycleRecord {
             previous_policy_revision: Some(text()),

@@ -29,6 +29,7 @@ mod directory;
 mod examples;
 mod house;
 mod import;
+mod instructions;
 mod interaction;
 mod life_cycle;
 mod limits;

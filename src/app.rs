@@ -218,7 +218,14 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         chores.spawn(reload::keep_current(reload, config.policy.poll, Arc::clone(&asked), health));
         asked
     });
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), policy = revision, ?tcp, unix = ?config.listen.unix, "serving");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        policy = revision,
+        ?tcp,
+        unix = ?config.listen.unix,
+        metrics = ?metrics_addr,
+        "serving"
+    );
     let stop_times = StopTimes { notice: config.stop.notice, drain: config.stop.drain };
     Ok(Running {
         serving,

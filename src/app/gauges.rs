@@ -30,8 +30,9 @@ pub(super) fn offer(foundation: &Foundation, policy: &Arc<Current>, health: Opti
     metrics.inform("policy", "The bundle in force", "revision", move || policy.snapshot().revision().to_owned());
 
     let of = Of(hasher);
-    of.counter(metrics, "passphrases_hashed", "Passphrases run against a stored hash", |counts| counts.verified);
-    of.counter(metrics, "decoys_hashed", "Passphrases run against the decoy", |counts| counts.decoys);
+    of.counter(metrics, "passphrases_hashed", "Passphrases run against a stored hash or the decoy", |counts| {
+        counts.verified.saturating_add(counts.decoys)
+    });
     of.counter(metrics, "hashes_made", "New hashes", |counts| counts.made);
     of.counter(metrics, "hashes_shed", "Permits to hash that were refused", |counts| counts.shed);
     of.gauge(metrics, "hash_queue_depth", "Permits to hash that are held", |hasher| f64::from(hasher.outstanding()));

@@ -56,16 +56,16 @@ impl Room {
     /// What the operating system says.
     pub(super) fn free_mib(&self) -> Result<u64, Arc<str>> {
         let now = self.clock.uptime();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(look) = last.as_ref()
+        if let Some(look) = self.last.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
             && now.saturating_sub(look.at) < BETWEEN_LOOKS
         {
             return look.free_mib.clone();
         }
+        // Without the lock: a disk that hangs holds up whoever asks it, and nobody else.
         let free_mib = rustix::fs::statvfs(&self.dir)
             .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) / (1024 * 1024))
             .map_err(|error| Arc::from(error.to_string()));
-        *last = Some(Look { at: now, free_mib: free_mib.clone() });
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Look { at: now, free_mib: free_mib.clone() });
         free_mib
     }
 }

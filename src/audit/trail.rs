@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -50,6 +51,8 @@ pub struct Trail {
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     published: broadcast::Sender<Arc<Stored>>,
     room: Arc<Room>,
+    clock: Arc<dyn Clock>,
+    busy_since: BusySince,
     failed: Failed,
     observer: Observer,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
@@ -57,6 +60,9 @@ pub struct Trail {
 
 /// Why the last write failed; `None`: it did not.
 type Failed = Arc<Mutex<Option<AuditError>>>;
+
+/// When the writer began the batch that it works on; `None`: it waits for one.
+type BusySince = Arc<Mutex<Option<Duration>>>;
 
 /// Whoever looks at each record that is durable.
 type Observer = Arc<OnceLock<Box<dyn Fn(&Record) + Send + Sync>>>;
@@ -75,12 +81,13 @@ impl Trail {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
         let published = broadcast::Sender::new(MAX_UNSEEN);
         let sealer = Sealer::start(dir.to_owned()).map_err(cannot_start)?;
-        let (failed, observer) = (Failed::default(), Observer::default());
+        let (failed, observer, busy_since) = (Failed::default(), Observer::default(), BusySince::default());
         let mut writer = Writer {
             dir: dir.to_owned(),
             settings,
-            clock,
+            clock: Arc::clone(&clock),
             room: Arc::clone(&room),
+            busy_since: Arc::clone(&busy_since),
             failed: Arc::clone(&failed),
             observer: Arc::clone(&observer),
             live: None,
@@ -94,7 +101,8 @@ impl Trail {
             .name("audit-write".to_owned())
             .spawn(move || writer.run(waiting))
             .map_err(cannot_start)?;
-        Ok(Self { queue: Mutex::new(Some(queue)), published, room, failed, observer, writer: Mutex::new(Some(writer)) })
+        let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
+        Ok(Self { queue, published, room, clock, busy_since, failed, observer, writer })
     }
 
     /// Writes the record, and returns once it is on disk.
@@ -158,16 +166,19 @@ impl Trail {
     ///
     /// # Errors
     ///
-    /// [`AuditError::NoRoom`] below the reserve, [`AuditError::Write`] after a write that failed, [`AuditError::Stopped`]
-    /// after [`Trail::close`].
+    /// [`AuditError::Busy`] while the disk has held a batch for over a second, [`AuditError::NoRoom`] below the reserve,
+    /// [`AuditError::Write`] after a write that failed, [`AuditError::Stopped`] after [`Trail::close`].
     pub fn health(&self) -> Result<(), AuditError> {
-        match &*self.queue.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(queue) if !queue.is_closed() => {
-                self.room.check()?;
-                self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
-            }
-            Some(_) | None => Err(AuditError::Stopped),
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if queue.is_none_or(|queue| queue.is_closed()) {
+            return Err(AuditError::Stopped);
         }
+        let busy_since = *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if busy_since.is_some_and(|since| self.clock.uptime().saturating_sub(since) > LONGEST_BATCH) {
+            return Err(AuditError::Busy { waiting: self.waiting() });
+        }
+        self.room.check()?;
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
     }
 
     /// Changes the reserve of disk, from the next record on.
@@ -219,6 +230,7 @@ struct Writer {
     settings: TrailSettings,
     clock: Arc<dyn Clock>,
     room: Arc<Room>,
+    busy_since: BusySince,
     failed: Failed,
     observer: Observer,
     /// `None`: the next batch begins a segment.
@@ -257,6 +269,7 @@ impl Writer {
     fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         while waiting.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
+            self.note_busy(Some(self.clock.uptime()));
             let mut jobs = std::mem::take(&mut batch);
             if let Err(error) = self.room.check() {
                 jobs = refuse_all_but_lifecycle(jobs, &error);
@@ -273,7 +286,12 @@ impl Writer {
                     }
                 }
             }
+            self.note_busy(None);
         }
+    }
+
+    fn note_busy(&self, since: Option<Duration>) {
+        *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     /// Makes sure of a live segment that takes at least one record, and says how many it takes.
@@ -369,6 +387,8 @@ fn refuse_all_but_lifecycle(jobs: Vec<Job>, error: &AuditError) -> Vec<Job> {
 const MAX_WAITING: usize = 8192;
 /// How many records share a sync. More would make the first wait for the last without saving much.
 const MAX_BATCH: usize = 512;
+/// How long a batch may take before the trail counts as stuck.
+const LONGEST_BATCH: Duration = Duration::from_secs(1);
 /// How far a subscriber may fall behind.
 const MAX_UNSEEN: usize = 1024;
 

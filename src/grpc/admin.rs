@@ -375,7 +375,7 @@ async fn tell_metrics(
         }
         let sent = tokio::select! {
             () = &mut stopped => return,
-            sent = texts.send(Ok(pb::WatchMetricsResponse { metrics_text: metrics.encode() })) => sent,
+            sent = texts.send(Ok(pb::WatchMetricsResponse { metrics_text: metrics.encode_for_operators() })) => sent,
         };
         if sent.is_err() {
             return;

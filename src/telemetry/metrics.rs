@@ -38,8 +38,11 @@ pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 /// The counters of this process.
 pub struct Metrics {
     registry: Mutex<Registry>,
+    /// What tells more than a caller may learn: any local process reads the others.
+    for_operators: Registry,
     decisions: Family<DecisionLabels, Counter>,
     attempts: Family<AttemptLabels, Counter>,
+    proofs: Family<ProofLabels, Counter>,
     alarms: Family<AlarmLabels, Counter>,
     records: Family<KindLabels, Counter>,
     calls: Family<CallLabels, Counter>,
@@ -85,7 +88,12 @@ struct DecisionLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AttemptLabels {
-    outcome: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProofLabels {
+    proof: String,
     lane: String,
 }
 
@@ -124,6 +132,7 @@ impl Default for Metrics {
         let metrics = Self {
             decisions: Family::default(),
             attempts: Family::default(),
+            proofs: Family::default(),
             alarms: Family::default(),
             records: Family::default(),
             calls: Family::default(),
@@ -132,6 +141,7 @@ impl Default for Metrics {
             step_time: Family::new_with_constructor(seconds),
             store_time: seconds(),
             registry: Mutex::default(),
+            for_operators: Registry::with_prefix("countersign"),
         };
         registry.register("decisions", "Decisions that are in the audit", metrics.decisions.clone());
         registry.register("passphrase_attempts", "Passphrases that were tried, or held", metrics.attempts.clone());
@@ -157,7 +167,9 @@ impl Default for Metrics {
         for alarm in Alarm::ALL {
             drop(metrics.alarms.get_or_create(&AlarmLabels { alarm: alarm.code() }));
         }
-        Self { registry: Mutex::new(registry), ..metrics }
+        let mut for_operators = Registry::with_prefix("countersign");
+        for_operators.register("passphrase_proofs", "Passphrases by what came of them", metrics.proofs.clone());
+        Self { registry: Mutex::new(registry), for_operators, ..metrics }
     }
 }
 
@@ -172,12 +184,20 @@ impl Metrics {
         self.collect(Informed { name, help, label, read });
     }
 
-    /// All metrics in the text form.
+    /// What any local process may read, in the text form.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         prometheus_text::encode(&mut text, &registry).expect("a String takes all that is written");
+        text
+    }
+
+    /// As [`Metrics::encode`], and what only the operator may read.
+    #[must_use]
+    pub fn encode_for_operators(&self) -> String {
+        let mut text = self.encode();
+        prometheus_text::encode(&mut text, &self.for_operators).expect("a String takes all that is written");
         text
     }
 
@@ -244,12 +264,22 @@ impl Metrics {
         if person.evidence == "passphrase"
             && let Some(lane) = &person.lane
         {
-            self.attempts.get_or_create(&AttemptLabels { outcome: person.proof.clone(), lane: lane.clone() }).inc();
+            self.attempts.get_or_create(&AttemptLabels { outcome: outcome(&person.proof) }).inc();
+            self.proofs.get_or_create(&ProofLabels { proof: person.proof.clone(), lane: lane.clone() }).inc();
         }
     }
 
     fn collect(&self, collector: impl Collector) {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(collector));
+    }
+}
+
+/// What the caller was told as well, and no more.
+fn outcome(proof: &str) -> &'static str {
+    match proof {
+        "verified" => "verified",
+        "interaction_spent" | "calling_number_spent" => "spent",
+        _ => "not_accepted",
     }
 }
 

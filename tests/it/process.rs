@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write,
-    net::TcpListener,
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
@@ -18,7 +18,6 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
 /// `countersign serve`, killed at the latest when the test ends.
 pub struct Process {
     child: Child,
-    port: u16,
     printed: PathBuf,
 }
 
@@ -30,9 +29,8 @@ impl Process {
 
     /// As `serve`, with these variables.
     pub fn serve_with(home: &Home, settings: &str, variables: &[(&str, &str)]) -> Self {
-        let port = TcpListener::bind(loopback(0)).unwrap().local_addr().unwrap().port();
-        let config = home.config_file(loopback(port), settings);
-        let printed = config.with_file_name(format!("printed-{port}"));
+        let config = home.config_file(loopback(0), settings);
+        let printed = config.with_file_name(format!("printed-{}", uuid::Uuid::new_v4()));
         let out = File::create(&printed).unwrap();
         let child = Command::new(BINARY)
             .args(["serve", "--config"])
@@ -42,19 +40,22 @@ impl Process {
             .stderr(out)
             .spawn()
             .unwrap();
-        Self { child, port, printed }
+        Self { child, printed }
     }
 
     /// Waits until it serves.
     pub async fn channel(&self) -> Channel {
-        // The address is taken before the stores are open.
+        connect(self.address("tcp").await).await
+    }
+
+    /// Waits until it serves, and says where: `tcp` or `metrics`.
+    pub async fn address(&self, of: &str) -> SocketAddr {
         eventually(async || {
             let printed = self.printed();
             assert!(!printed.contains("countersign: "), "it did not start: {printed}");
-            printed.contains("serving").then_some(())
+            serving_at(&printed, of)
         })
-        .await;
-        connect(loopback(self.port)).await
+        .await
     }
 
     /// A client system with its token, once it serves.
@@ -106,6 +107,14 @@ impl Drop for Process {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The address in the line that says that it serves.
+pub fn serving_at(printed: &str, of: &str) -> Option<SocketAddr> {
+    printed.lines().filter(|line| line.contains("serving")).find_map(|line| {
+        let (_, rest) = line.split_once(of)?;
+        rest.split_once("Some(")?.1.split_once(')')?.0.parse().ok()
+    })
 }
 
 /// Runs a command to its end, with this on standard input.

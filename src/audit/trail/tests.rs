@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     audit::{read, record::LifecycleRecord},
-    clock::SystemClock,
+    clock::{ManualClock, SystemClock},
 };
 
 fn lifecycle(event: &str) -> Record {
@@ -67,11 +67,44 @@ fn a_row_that_reached_the_disk_before_a_crash_is_part_of_the_trail_after_it() {
     assert_eq!((report.records, report.unacknowledged, report.fault), (3, 0, None));
 }
 
+// proves: A38
+#[tokio::test]
+async fn a_writer_that_is_stuck_makes_the_trail_unwell_until_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH));
+    let trail = Arc::new(Trail::open(dir.path(), TrailSettings::default(), clock.clone()).unwrap());
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (begun, mut has_begun) = mpsc::channel(1);
+    let held = Mutex::new(held);
+    trail.observe(move |_| {
+        begun.try_send(()).ok();
+        held.lock().unwrap().recv().ok();
+    });
+    let recorded = tokio::spawn({
+        let trail = Arc::clone(&trail);
+        async move { trail.record(lifecycle("held")).await }
+    });
+    has_begun.recv().await.unwrap();
+    assert_eq!(trail.health(), Ok(()));
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(trail.health(), Err(AuditError::Busy { waiting: 0 }));
+
+    drop(release);
+    recorded.await.unwrap().unwrap();
+    let recovered = async {
+        while trail.health().is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), recovered).await.unwrap();
+}
+
 /// A writer that is driven by hand, without its thread.
 fn writer(dir: &Path) -> Writer {
     folder::prepare(dir).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let mut writer = Writer {
+        busy_since: BusySince::default(),
         failed: Failed::default(),
         observer: Observer::default(),
         dir: dir.to_owned(),

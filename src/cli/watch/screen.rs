@@ -108,8 +108,8 @@ fn panel(counts: &Counts, before: &Counts, seconds: f64, now: Timestamp) -> Vec<
         format!(
             "attempts  {:>7.1}/s  {}  {}  alarms {}",
             rate("countersign_passphrase_attempts_total"),
-            by("countersign_passphrase_attempts_total", "outcome"),
-            by("countersign_passphrase_attempts_total", "lane"),
+            by("countersign_passphrase_proofs_total", "proof"),
+            by("countersign_passphrase_proofs_total", "lane"),
             counts.sum("countersign_alarms_total")
         ),
         format!(

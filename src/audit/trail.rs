@@ -166,7 +166,7 @@ impl Trail {
     ///
     /// # Errors
     ///
-    /// [`AuditError::Busy`] while the disk has held a batch for over a second, [`AuditError::NoRoom`] below the reserve,
+    /// [`AuditError::Busy`] while the disk has held a batch for over 5 seconds, [`AuditError::NoRoom`] below the reserve,
     /// [`AuditError::Write`] after a write that failed, [`AuditError::Stopped`] after [`Trail::close`].
     pub fn health(&self) -> Result<(), AuditError> {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -388,7 +388,7 @@ const MAX_WAITING: usize = 8192;
 /// How many records share a sync. More would make the first wait for the last without saving much.
 const MAX_BATCH: usize = 512;
 /// How long a batch may take before the trail counts as stuck.
-const LONGEST_BATCH: Duration = Duration::from_secs(1);
+const LONGEST_BATCH: Duration = Duration::from_secs(5);
 /// How far a subscriber may fall behind.
 const MAX_UNSEEN: usize = 1024;
 

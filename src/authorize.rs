@@ -31,6 +31,7 @@ mod prove;
 mod recipe;
 pub mod stopwatch;
 
+pub use crate::directory::Freshness;
 pub use decision::{Allow, Cause, Decision, Reason};
 pub use prove::{PassphraseParts, Unproved, Verification};
 pub use stopwatch::{Step, Stopwatch};
@@ -114,17 +115,6 @@ pub enum Evidence {
     },
     /// A verification token of an earlier answer in the same interaction.
     VerificationToken(String),
-}
-
-/// How fresh the roles must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
-    /// As fresh as the policy demands.
-    Cached,
-    /// At least this revision of the directory.
-    AtLeast(Revision),
-    /// From the store.
-    FromStore,
 }
 
 /// One action that is asked for.

@@ -19,6 +19,7 @@ pub mod contact;
 pub mod credential;
 pub mod delivery;
 pub mod import;
+pub mod look;
 pub mod role;
 pub mod sample;
 pub mod select;
@@ -27,8 +28,9 @@ pub mod sqlite;
 
 pub use account::{Account, AddressKind, AddressOfRecord, CpniExemption, E164, NumberOfRecord, Site};
 pub use contact::{Contact, ContactStatus};
-pub use credential::Credentials;
+pub use credential::{Credentials, Enrolment};
 pub use delivery::{Behind, Delivery, NewDelivery, RecordKind};
+pub use look::{Freshness, Look, Seen};
 pub use role::{RoleAssignment, RoleName, Scope};
 pub use select::{AccountSelector, ContactSelector, Selection, SubjectHints};
 
@@ -75,7 +77,7 @@ id!(/// Identifies a site within its account. At most 64 bytes.
 pub struct Revision(pub u64);
 
 /// Everything that a decision needs to know about one contact, read in one snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// The account to which the contact belongs.
     pub account: Account,
@@ -83,6 +85,8 @@ pub struct Standing {
     pub contact: Contact,
     /// The contact's roles, with their scopes.
     pub assignments: Vec<RoleAssignment>,
+    /// How the contact is enrolled with a passphrase.
+    pub enrolment: Enrolment,
     /// The revision of the snapshot.
     pub revision: Revision,
 }
@@ -230,13 +234,14 @@ pub enum DirectoryError {
 
 /// The directory of people and roles.
 ///
-/// A new store implements this and passes the contract suite (`tests/it/directory.rs`). It MUST read a [`Standing`] in
-/// one snapshot, append one change row with the next revision in the transaction of each write, keep times to the
+/// A new store implements this and passes the contract suite (`tests/it/directory.rs`). It MUST answer a [`Look`]
+/// from one snapshot, append one change row with the next revision in the transaction of each write, keep times to the
 /// microsecond (more is cut off), and report a store that cannot be asked as [`DirectoryError::Unavailable`], never as absence.
 #[async_trait]
 pub trait Directory: Send + Sync + 'static {
-    /// Finds whom the hints select. Unknown and ambiguous are both nobody; an inactive contact is still found.
-    async fn find_subject(&self, hints: &SubjectHints) -> Result<Selection, DirectoryError>;
+    /// Looks once, in one snapshot that holds every write answered before, at all that a decision wants to know.
+    /// Selecting nobody and selecting somebody take the same statements (A12).
+    async fn look(&self, look: &Look) -> Result<Seen, DirectoryError>;
 
     /// Reads a contact with account and roles in one snapshot. `None`: no such contact.
     async fn find_standing(&self, contact: &ContactId) -> Result<Option<Standing>, DirectoryError>;
@@ -287,13 +292,6 @@ pub trait Directory: Send + Sync + 'static {
         client: &str,
         now: Timestamp,
     ) -> Result<InteractionState, DirectoryError>;
-
-    /// Where the interaction stands; `None`: nobody brought evidence in it.
-    async fn find_interaction(
-        &self,
-        key: &InteractionKey,
-        now: Timestamp,
-    ) -> Result<Option<InteractionState>, DirectoryError>;
 
     /// Ends the interaction. `bearer` says that a token of it was shown; else only the opener may. An interaction that
     /// nobody opened is opened and ended by `client`, so that its id takes no proof later. A change with a revision.

@@ -2,6 +2,8 @@
 //!
 //! A proof ([`Proof`]) is made only by the file that checks it; [`Verified`] is made only here.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -145,7 +147,7 @@ impl Proof {
 /// A person whose identity is proved. Made only by [`verify`].
 #[derive(Clone, Debug)]
 pub struct Verified {
-    standing: Standing,
+    standing: Arc<Standing>,
     method: Method,
     proved_at: Timestamp,
     in_this_interaction: bool,
@@ -155,7 +157,7 @@ pub struct Verified {
 /// The one place where somebody becomes verified: the proof is of this very contact, who is active and belongs to the
 /// account. `None` otherwise.
 #[must_use]
-pub fn verify(proof: &Proof, standing: Standing) -> Option<Verified> {
+pub fn verify(proof: &Proof, standing: Arc<Standing>) -> Option<Verified> {
     let same_contact = *proof.contact() == standing.contact.id;
     let same_account = standing.contact.account == standing.account.id;
     let active = standing.contact.status == ContactStatus::Active;

@@ -1,6 +1,6 @@
 //! Step 4 of the recipe: evidence becomes a proof, or not. What exactly came of it is for the audit alone.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -9,13 +9,61 @@ mod token;
 
 pub use passphrase::PassphraseParts;
 pub use token::Verification;
+use token::prove_token;
 
 use super::{Authorizer, Call, Evidence, Undecided, permit::is_looked_at};
 use crate::{
-    directory::{Revision, Selection},
-    identity::{self, Method, Proof, Verified, login, token::Fault},
-    throttle::SourceBudget,
+    directory::{
+        Revision, Seen,
+        look::{AttemptFrom, Whose},
+    },
+    identity::{
+        self, Method, Proof, Verified, login,
+        passphrase::Passphrase,
+        token::{Fault, OpenedToken},
+    },
+    interaction::InteractionKey,
+    throttle::{Rules, SourceBudget},
 };
+
+/// The evidence that is looked at. What it is decides what the directory is asked.
+pub(super) enum LookedAt<'a> {
+    /// None, since it can prove nothing here.
+    Nothing(Unproved),
+    /// A support passphrase.
+    Passphrase(&'a Passphrase),
+    /// A portal login of this time.
+    Login(Timestamp),
+    /// A verification token that is ours. What it proves is still to be seen.
+    Token(Box<OpenedToken>),
+}
+
+impl LookedAt<'_> {
+    /// Whose standing it could prove.
+    pub(super) fn whose(&self) -> Whose {
+        match self {
+            Self::Nothing(_) => Whose::Nobody,
+            Self::Passphrase(_) | Self::Login(_) => Whose::Selected,
+            Self::Token(opened) => Whose::Contact(opened.facts().contact.clone()),
+        }
+    }
+
+    /// The interaction that must not be over.
+    pub(super) fn interaction(&self, call: &Call) -> Option<InteractionKey> {
+        match self {
+            Self::Nothing(_) => None,
+            Self::Passphrase(_) | Self::Login(_) => Some(call.interaction_key()),
+            Self::Token(opened) => Some(opened.facts().interaction.clone()),
+        }
+    }
+
+    /// From where a passphrase is to be tried.
+    pub(super) fn attempt(&self, call: &Call, rules: &Rules, now: Timestamp) -> Option<AttemptFrom> {
+        let Self::Passphrase(_) = self else { return None };
+        let line = rules.line(call.interaction.calling_number.as_ref(), call.interaction.attestation);
+        Some(AttemptFrom { line, familiar_since: rules.familiar_since(now) })
+    }
+}
 
 /// What the evidence came to.
 #[derive(Debug)]
@@ -138,56 +186,69 @@ impl Evidence {
 }
 
 impl Authorizer {
-    /// Looks at the evidence, if `accepted` has its method: what nobody could use here is not even looked at, and so
-    /// charges nothing.
+    /// The evidence, if one of the `accepted` methods made it: what nobody could use here is not even looked at, and so
+    /// charges nothing. No method: no action of the call needs proof.
+    pub(super) fn looked_at<'a>(&self, call: &'a Call, accepted: &[Method], now: Timestamp) -> LookedAt<'a> {
+        if accepted.is_empty() {
+            return LookedAt::Nothing(Unproved::NotNeeded);
+        }
+        if !is_looked_at(call.evidence.method(), accepted) {
+            return LookedAt::Nothing(Unproved::MethodNotAccepted);
+        }
+        match &call.evidence {
+            Evidence::None => LookedAt::Nothing(Unproved::NoEvidence),
+            Evidence::Passphrase(passphrase) => LookedAt::Passphrase(passphrase),
+            Evidence::PortalLogin { login_time } => LookedAt::Login(*login_time),
+            Evidence::VerificationToken(token) => match identity::token::open(&self.keys, token, now) {
+                Ok(opened) => LookedAt::Token(Box::new(opened)),
+                Err(fault) => LookedAt::Nothing(Unproved::TokenRefused(fault)),
+            },
+        }
+    }
+
+    /// Makes a proof of the evidence, or says why there is none. `seen` is what was looked at for this very evidence.
     pub(super) async fn prove(
         &self,
         call: &Call,
-        selection: &Selection,
-        accepted: &[Method],
+        evidence: LookedAt<'_>,
+        seen: &Seen,
         now: Timestamp,
     ) -> Result<Proved, Undecided> {
-        if !is_looked_at(call.evidence.method(), accepted) {
-            return Ok(Proved::No(Unproved::MethodNotAccepted));
-        }
-        match &call.evidence {
-            Evidence::None => Ok(Proved::No(Unproved::NoEvidence)),
-            Evidence::Passphrase(passphrase) => self.prove_passphrase(call, selection, passphrase, now).await,
-            Evidence::PortalLogin { login_time } => self.prove_login(call, selection, *login_time, now).await,
-            Evidence::VerificationToken(token) => self.prove_token(call, selection, token, now).await,
+        match evidence {
+            LookedAt::Nothing(unproved) => Ok(Proved::No(unproved)),
+            LookedAt::Passphrase(passphrase) => self.prove_passphrase(call, seen, passphrase, now).await,
+            LookedAt::Login(login_time) => self.prove_login(call, seen, login_time, now).await,
+            LookedAt::Token(opened) => Ok(prove_token(call, *opened, seen)),
         }
     }
 
     async fn prove_login(
         &self,
         call: &Call,
-        selection: &Selection,
+        seen: &Seen,
         login_time: Timestamp,
         now: Timestamp,
     ) -> Result<Proved, Undecided> {
-        let Some(contact) = &selection.contact else { return Ok(Proved::No(Unproved::LoginOfNobody)) };
-        let Some(proof) = login::check(&call.client, contact, login_time, now, self.terms.login_max_age) else {
+        let Some(standing) = &seen.standing else { return Ok(Proved::No(Unproved::LoginOfNobody)) };
+        let max_age = self.terms.login_max_age;
+        let Some(proof) = login::check(&call.client, &standing.contact.id, login_time, now, max_age) else {
             return Ok(Proved::No(Unproved::LoginOutOfTime));
         };
-        if self.interaction_has_ended(call, now).await? {
+        if self.interaction_has_ended(call, seen, now).await? {
             return Ok(Proved::No(Unproved::InteractionEnded));
         }
-        let Some(standing) = self.directory.find_standing(contact).await? else {
-            return Ok(Proved::No(Unproved::LoginOfNobody));
-        };
-        match identity::verify(&Proof::PortalLogin(proof), standing) {
+        match identity::verify(&Proof::PortalLogin(proof), Arc::clone(standing)) {
             Some(verified) => Ok(Proved::Yes { verified: Box::new(verified), lane: None }),
             None => Ok(Proved::No(Unproved::LoginOfInactive)),
         }
     }
 
     /// Opens the interaction at its first evidence, and says whether it is over.
-    async fn interaction_has_ended(&self, call: &Call, now: Timestamp) -> Result<bool, Undecided> {
-        let key = call.interaction_key();
-        let state = match self.directory.find_interaction(&key, now).await? {
-            Some(state) => state,
-            None => self.directory.open_interaction(&key, &call.client.name, now).await?,
-        };
-        Ok(state.ended_at.is_some())
+    async fn interaction_has_ended(&self, call: &Call, seen: &Seen, now: Timestamp) -> Result<bool, Undecided> {
+        if let Some(state) = &seen.interaction {
+            return Ok(state.ended_at.is_some());
+        }
+        let opened = self.directory.open_interaction(&call.interaction_key(), &call.client.name, now).await?;
+        Ok(opened.ended_at.is_some())
     }
 }

@@ -8,7 +8,7 @@ use super::{
     Allow, Answer, Ask, Authorizer, Call, Cause, Decision, Escalate, Evidence, Freshness, Reason, Reply, Step,
     Undecided, cool_off,
     permit::{self, Asker, Bearer, Judged, Judgement, Matter, Verdict},
-    prove::{Proved, Unproved},
+    prove::{LookedAt, Proved},
 };
 use crate::{
     audit::{
@@ -16,7 +16,7 @@ use crate::{
         record::{BatchRecord, Call as CallEntry, DecisionRecord, Item, Person},
     },
     client::Rpc,
-    directory::{AccountId, NewDelivery, OpenOutcome, Selection, Standing},
+    directory::{AccountId, Look, NewDelivery, OpenOutcome, Selection, Standing},
     escalation::{ESCALATION_LIFE, NewEscalation},
     identity::{Method, token},
     policy::{Action, Bundle},
@@ -134,33 +134,28 @@ impl Deciding<'_> {
         let actions =
             asks.iter().enumerate().map(|(at, ask)| self.admit(at, ask, asks.len())).collect::<Result<Vec<_>, _>>()?;
 
-        // 2. select: whom the words select; nobody is no error.
-        self.enter(Step::Directory);
-        let selection = self.rooms.directory.find_subject(&self.call.subject).await?;
-
-        // 3. is proof needed? Not for what is open, and not for what nobody could do here.
+        // 2. is proof needed? Not for what is open, and not for what nobody could do here.
         self.enter(Step::Policy);
         let accepted = self.accepted_by_any(&actions);
+        let evidence = self.rooms.looked_at(self.call, &accepted, self.now);
+
+        // 3. select: whom the words select, and in the same look all that the next steps ask about him; nobody is no error.
+        self.enter(Step::Directory);
+        let seen = self.rooms.directory.look(&self.look_for(&evidence)).await?;
 
         // 4. prove, once for all actions.
-        let proved = if accepted.is_empty() {
-            Proved::No(Unproved::NotNeeded)
-        } else {
-            self.enter(Step::Directory);
-            self.rooms.prove(self.call, &selection, &accepted, self.now).await?
-        };
+        let proved = self.rooms.prove(self.call, evidence, &seen, self.now).await?;
         self.fresh_enough(&proved)?;
 
         // 5. permit, each action on its own (A23).
-        self.enter(Step::Directory);
-        let footing = Footing { in_cool_off: self.in_cool_off(&proved).await?, proved };
         self.enter(Step::Policy);
+        let footing = Footing { in_cool_off: self.in_cool_off(&proved), proved };
         let mut decided = Vec::with_capacity(asks.len());
         for (action, ask) in actions.iter().zip(asks) {
             decided.push(self.permit(&footing, action, ask).await?);
         }
         let Footing { proved, .. } = footing;
-        let person = person(self.call, selection, &proved);
+        let person = person(self.call, seen.selection, &proved);
         Ok(Done { decided, proved, person })
     }
 
@@ -190,10 +185,25 @@ impl Deciding<'_> {
         accepted
     }
 
-    async fn in_cool_off(&self, proved: &Proved) -> Result<bool, Undecided> {
-        let Proved::Yes { verified, .. } = proved else { return Ok(false) };
-        let set = self.rooms.passphrases.credentials.last_set(verified.contact()).await?;
-        Ok(cool_off::is_running(verified.standing(), set, self.rooms.terms.cool_off, self.now))
+    /// What the directory is to be looked at for.
+    fn look_for(&self, evidence: &LookedAt<'_>) -> Look {
+        Look {
+            subject: self.call.subject.clone(),
+            whose: evidence.whose(),
+            interaction: evidence.interaction(self.call),
+            attempt: evidence.attempt(self.call, &self.rooms.passphrases.rules, self.now),
+            freshness: self.call.freshness,
+            now: self.now,
+        }
+    }
+
+    fn in_cool_off(&self, proved: &Proved) -> bool {
+        match proved {
+            Proved::Yes { verified, .. } => {
+                cool_off::is_running(verified.standing(), self.rooms.terms.cool_off, self.now)
+            }
+            Proved::No(_) => false,
+        }
     }
 
     fn fresh_enough(&self, proved: &Proved) -> Result<(), Undecided> {

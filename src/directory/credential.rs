@@ -45,6 +45,17 @@ impl fmt::Debug for StoredHashText {
 #[serde(transparent)]
 pub struct CredentialVersion(pub u64);
 
+/// How a contact is enrolled: what is known of the passphrases that could verify him, never a hash and never a count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// The version that a proof by passphrase must have to stand: of the credential that would be tried for the contact
+    /// now. `None`: none would, since it was never set, or cleared or suspended, or the contact left.
+    pub current: Option<CredentialVersion>,
+    /// When a passphrase that could verify this contact was last set, his own or that of the account whose primary
+    /// administrator he is; stands after it was cleared (A31).
+    pub last_set: Option<Timestamp>,
+}
+
 /// Whose credential.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
@@ -301,18 +312,4 @@ pub trait Credentials: Send + Sync + 'static {
 
     /// What may be said. `None`: never had one.
     async fn status(&self, owner: &Owner, now: Timestamp) -> Result<Option<CredentialStatus>, DirectoryError>;
-
-    /// How many active contacts of the account have a passphrase of their own.
-    async fn contacts_with_passphrase(&self, account: &AccountId) -> Result<u32, DirectoryError>;
-
-    /// Whether a proof by this version of the contact's passphrase still stands: it is the version of the credential
-    /// that would be tried for the contact now, not cleared, not suspended, and the contact is active.
-    async fn is_current(&self, contact: &ContactId, version: CredentialVersion) -> Result<bool, DirectoryError>;
-
-    /// Whether this contact was verified on this line since then.
-    async fn was_verified_on(&self, contact: &ContactId, line: Line, since: Timestamp) -> Result<bool, DirectoryError>;
-
-    /// When a passphrase that could verify this contact was last set, his own or that of the account whose primary
-    /// administrator he is; stands after it was cleared (A31).
-    async fn last_set(&self, contact: &ContactId) -> Result<Option<Timestamp>, DirectoryError>;
 }

@@ -18,8 +18,8 @@ use rusqlite::Connection;
 
 use super::{
     Account, AccountId, Actor, Behind, Change, ContactId, Delivery, Directory, DirectoryError, EndOutcome,
-    InteractionState, KeyCheck, KeyChecks, Listed, LoggedChange, NewDelivery, OpenOutcome, Revision, Selection,
-    Standing, SubjectHints,
+    InteractionState, KeyCheck, KeyChecks, Listed, LoggedChange, Look, NewDelivery, OpenOutcome, Revision, Seen,
+    Standing,
     import::{Finding, Imported, Row, Terms},
 };
 use crate::{
@@ -37,6 +37,7 @@ mod import;
 mod interactions;
 mod key_checks;
 mod list;
+mod look;
 mod reader;
 mod schema;
 mod select;
@@ -186,13 +187,12 @@ impl Store {
 
 #[async_trait]
 impl Directory for Store {
-    async fn find_subject(&self, hints: &SubjectHints) -> Result<Selection, DirectoryError> {
-        if hints.account.is_none() && hints.contact.is_none() {
-            // Nobody was named, which is no secret: a question without words needs no look.
-            return Ok(Selection::default());
+    async fn look(&self, look: &Look) -> Result<Seen, DirectoryError> {
+        if look.is_empty() {
+            return Ok(Seen::default());
         }
-        let hints = hints.clone();
-        self.read(move |snapshot| select::find_subject(snapshot, &hints)).await
+        let look = look.clone();
+        self.read(move |snapshot| look::look(snapshot, &look)).await
     }
 
     async fn find_standing(&self, contact: &ContactId) -> Result<Option<Standing>, DirectoryError> {
@@ -264,20 +264,8 @@ impl Directory for Store {
         client: &str,
         now: Timestamp,
     ) -> Result<InteractionState, DirectoryError> {
-        if let Some(state) = self.find_interaction(key, now).await? {
-            return Ok(state);
-        }
         let (key, client) = (key.clone(), client.to_owned());
         self.write(move |transaction| interactions::open(transaction, &key, &client, now)).await
-    }
-
-    async fn find_interaction(
-        &self,
-        key: &InteractionKey,
-        now: Timestamp,
-    ) -> Result<Option<InteractionState>, DirectoryError> {
-        let key = key.clone();
-        self.read(move |snapshot| interactions::find(snapshot, &key, now)).await
     }
 
     async fn end_interaction(

@@ -10,7 +10,7 @@ use crate::{
     audit::{Record, Trail, ended, record::ChangeRecord},
     clock::Clock,
     directory::{
-        Account, AccountId, AccountSelector, Actor, Contact, ContactId, ContactSelector, Directory, Revision,
+        Account, AccountId, AccountSelector, Actor, Contact, ContactId, ContactSelector, Directory, Look, Revision,
         SubjectHints,
         credential::{CredentialStatus, Credentials, NewPassphrase, Owner, SetMethod, StoredHashText},
     },
@@ -114,7 +114,8 @@ impl Passphrases {
             account: Some(AccountSelector::Id(whose.account.clone())),
             contact: whose.contact.clone().map(ContactSelector::Id),
         };
-        let selection = self.directory.find_subject(&hints).await?;
+        let look = Look::at_subject(hints, self.clock.now());
+        let selection = self.directory.look(&look).await?.selection;
         let Some(account) = selection.account else { return Err(ManageError::Unknown("account")) };
         if whose.contact.is_some() && selection.contact.is_none() {
             return Err(ManageError::Unknown("contact"));

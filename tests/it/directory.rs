@@ -6,9 +6,10 @@ use countersign::{
     data_dir::{DataDir, DataDirError},
     directory::{
         AccountId, AccountSelector, Actor, Change, Contact, ContactId, ContactSelector, ContactStatus, Directory,
-        DirectoryError, E164, EndOutcome, INTERACTION_LIFE, KeyCheck, KeyChecks, OpenOutcome, Revision, RoleAssignment,
-        RoleName, Scope, Selection, SiteId, Standing, SubjectHints,
+        DirectoryError, E164, EndOutcome, INTERACTION_LIFE, InteractionState, KeyCheck, KeyChecks, OpenOutcome,
+        Revision, RoleAssignment, RoleName, Scope, Selection, SiteId, Standing, SubjectHints,
         import::{ContactRow, Finding, Problem, Row, Terms, Told},
+        look::{AttemptFacts, AttemptFrom, Freshness, Look, Seen, Whose},
         sample,
         sqlite::{OpenError, Store},
     },
@@ -45,6 +46,12 @@ fn contact(id: &str) -> Option<ContactId> {
 
 async fn load(directory: &dyn Directory, id: &str) -> Standing {
     directory.find_standing(&ContactId::new(id)).await.unwrap().unwrap()
+}
+
+/// Where an interaction stands at a time.
+async fn interaction(directory: &dyn Directory, key: InteractionKey, now: Timestamp) -> Option<InteractionState> {
+    let look = Look { interaction: Some(key), ..Look::at_subject(SubjectHints::default(), now) };
+    directory.look(&look).await.unwrap().interaction
 }
 
 async fn apply(directory: &dyn Directory, change: Change) -> Result<Revision, DirectoryError> {

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use countersign::{
     data_dir::DataDir,
     directory::{
-        AccountId, AccountSelector, Actor, Change, ContactId, ContactStatus, Credentials, Directory, E164, Revision,
+        AccountId, AccountSelector, Actor, Change, ContactId, ContactStatus, Credentials, Directory, E164, Enrolment,
+        Look, Revision, SubjectHints,
         credential::{
             Absent, CredentialVersion, Granted, Held, NewPassphrase, Owner, Reopened, SetMethod, Settled,
             StoredHashText, Success, Target, Tried,
         },
+        look::{AttemptFacts, AttemptFrom, Whose},
         sample,
         sqlite::{SqliteBudgets, SqliteCredentials, Store},
     },
     interaction::Attestation,
     throttle::{
-        AccountBudget, Aim, Alarm, Attempt, AttemptId, Budgets, Charged, DigestKey, Grant, Lane, Outcome, Refusal,
-        Reservation, Rules, Settings, Source, SourceBudget, floor::Floor, memory::MemoryBudgets,
+        AccountBudget, Aim, Alarm, Attempt, AttemptId, Budgets, Charged, DigestKey, Grant, Lane, Line, Outcome,
+        Refusal, Reservation, Rules, Settings, Source, SourceBudget, floor::Floor, memory::MemoryBudgets,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -76,6 +78,16 @@ impl Sampled {
 
     fn budgets(&self, settings: Settings) -> SqliteBudgets {
         SqliteBudgets::new(self.store.clone(), settings)
+    }
+
+    /// What the budgets of a passphrase depend on, for this contact.
+    async fn attempt_facts(&self, contact: &str, line: Option<Line>, familiar_since: Timestamp) -> AttemptFacts {
+        let look = Look {
+            whose: Whose::Contact(ContactId::new(contact)),
+            attempt: Some(AttemptFrom { line, familiar_since }),
+            ..Look::at_subject(SubjectHints::default(), now())
+        };
+        self.store.look(&look).await.unwrap().attempt
     }
 
     /// The same files, after the end of the process.

@@ -11,8 +11,9 @@ use super::{Proved, Unproved};
 use crate::{
     authorize::{Authorizer, Call, Step, Undecided},
     directory::{
-        AccountSelector, Selection, Standing,
+        AccountSelector, Seen, Standing,
         credential::{Credentials, Granted, Held, Settled, StoredHashText, Success, Target, Tried},
+        look::AttemptFacts,
     },
     identity::{
         self, Proof,
@@ -46,20 +47,17 @@ impl Authorizer {
     pub(super) async fn prove_passphrase(
         &self,
         call: &Call,
-        selection: &Selection,
+        seen: &Seen,
         passphrase: &Passphrase,
         now: Timestamp,
     ) -> Result<Proved, Undecided> {
-        if self.interaction_has_ended(call, now).await? {
+        if self.interaction_has_ended(call, seen, now).await? {
             return Ok(Proved::No(Unproved::InteractionEnded));
         }
         let permit = self.permit_to_hash(call)?;
-        let standing = match &selection.contact {
-            Some(contact) => self.directory.find_standing(contact).await?,
-            None => None,
-        };
         self.enter(call, Step::Throttle);
-        let attempt = self.attempt(call, standing.as_ref(), now).await?;
+        let standing = seen.standing.as_deref();
+        let attempt = self.attempt(call, standing, seen.attempt, now)?;
         let lane = attempt.lane().code();
         let grant = match self.passphrases.budgets.reserve(&attempt).await? {
             Reservation::Granted(grant) => grant,
@@ -70,7 +68,7 @@ impl Authorizer {
         };
         self.note_alarms(&grant);
         let reserved = Reserved { attempt, grant };
-        let (matched, what) = self.hashed(call, permit, &reserved, standing.as_ref(), passphrase, now).await?;
+        let (matched, what) = self.hashed(call, permit, &reserved, standing, passphrase, now).await?;
         let wrong = |what| {
             let Grant { tries_left, retry_at, .. } = reserved.grant;
             Proved::No(Unproved::PassphraseNotAccepted {
@@ -89,7 +87,7 @@ impl Authorizer {
         let Some(standing) = self.directory.find_standing(proof.contact()).await? else {
             return Ok(wrong("changed_meanwhile"));
         };
-        match identity::verify(&Proof::Passphrase(proof), standing) {
+        match identity::verify(&Proof::Passphrase(proof), Arc::new(standing)) {
             Some(verified) => Ok(Proved::Yes { verified: Box::new(verified), lane: Some(lane.to_owned()) }),
             None => Ok(wrong("changed_meanwhile")),
         }
@@ -110,8 +108,14 @@ impl Authorizer {
         })
     }
 
-    async fn attempt(&self, call: &Call, standing: Option<&Standing>, now: Timestamp) -> Result<Attempt, Undecided> {
-        let PassphraseParts { credentials, rules, .. } = &self.passphrases;
+    fn attempt(
+        &self,
+        call: &Call,
+        standing: Option<&Standing>,
+        facts: AttemptFacts,
+        now: Timestamp,
+    ) -> Result<Attempt, Undecided> {
+        let rules = &self.passphrases.rules;
         let interaction = &call.interaction;
         let source = Source {
             client: &call.client.name,
@@ -121,20 +125,14 @@ impl Authorizer {
             calling_number: interaction.calling_number.as_ref(),
             attestation: interaction.attestation,
         };
-        let line = rules.line(source.calling_number, source.attestation);
-        let (numbers, verified_before, charged) = match standing {
-            None => (&[][..], false, Charged::Nobody),
-            Some(Standing { account, contact, .. }) => {
-                let verified_before = match line {
-                    Some(line) => credentials.was_verified_on(&contact.id, line, rules.familiar_since(now)).await?,
-                    None => false,
-                };
-                let contacts_with_passphrase = credentials.contacts_with_passphrase(&account.id).await?;
-                let charged = Charged::Account { id: &account.id, contacts_with_passphrase };
-                (&account.numbers_of_record[..], verified_before, charged)
+        let AttemptFacts { verified_on_line, contacts_with_passphrase } = facts;
+        let (numbers, charged) = match standing {
+            None => (&[][..], Charged::Nobody),
+            Some(Standing { account, .. }) => {
+                (&account.numbers_of_record[..], Charged::Account { id: &account.id, contacts_with_passphrase })
             }
         };
-        let lane = rules.lane(&source, numbers, verified_before, now);
+        let lane = rules.lane(&source, numbers, verified_on_line, now);
         let said = call.subject.account.as_ref().unwrap_or(&AccountSelector::Nothing);
         let mut bits = [0_u8; 16];
         getrandom::fill(&mut bits).map_err(|_| Undecided::Randomness)?;

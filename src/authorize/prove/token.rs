@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Proved, Unproved};
 use crate::{
     authorize::{Authorizer, Call, Undecided},
-    directory::Selection,
+    directory::Seen,
     identity::{
         self, Proof, Verified,
         token::{self, Fault, LIFE, OpenedToken, Shown, TokenFacts},
@@ -33,57 +33,33 @@ impl Verification {
     }
 }
 
+/// The one place where a token and what was seen of its interaction and person become a proof.
+pub(super) fn prove_token(call: &Call, opened: OpenedToken, seen: &Seen) -> Proved {
+    let refused = |fault| Proved::No(Unproved::TokenRefused(fault));
+    let enrolled = seen.standing.as_ref().and_then(|standing| standing.enrolment.current);
+    let version = opened.facts().credential_version;
+    let shown = Shown {
+        client: &call.client,
+        interaction: &call.interaction,
+        said: &call.subject,
+        selection: &seen.selection,
+        // One that nobody opened was never real.
+        ended: seen.interaction.as_ref().is_none_or(|state| state.ended_at.is_some()),
+        credential_stands: version.is_none() || version == enrolled,
+    };
+    let proof = match opened.prove(shown) {
+        Ok(proof) => proof,
+        Err(fault) => return refused(fault),
+    };
+    let lane = proof.facts().lane.clone();
+    let verified = seen.standing.clone().and_then(|standing| identity::verify(&Proof::Token(proof), standing));
+    match verified {
+        Some(verified) => Proved::Yes { verified: Box::new(verified), lane },
+        None => refused(Fault::CredentialChanged),
+    }
+}
+
 impl Authorizer {
-    pub(super) async fn prove_token(
-        &self,
-        call: &Call,
-        selection: &Selection,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<Proved, Undecided> {
-        let opened = match token::open(&self.keys, token, now) {
-            Ok(opened) => opened,
-            Err(fault) => return Ok(Proved::No(Unproved::TokenRefused(fault))),
-        };
-        let shown = Shown {
-            client: &call.client,
-            interaction: &call.interaction,
-            said: &call.subject,
-            selection,
-            ended: self.token_has_ended(&opened, now).await?,
-            credential_stands: self.credential_stands(&opened).await?,
-        };
-        let proof = match opened.prove(shown) {
-            Ok(proof) => proof,
-            Err(fault) => return Ok(Proved::No(Unproved::TokenRefused(fault))),
-        };
-        let lane = proof.facts().lane.clone();
-        let standing = self.directory.find_standing(&proof.facts().contact).await?;
-        let verified = standing.and_then(|standing| identity::verify(&Proof::Token(proof), standing));
-        Ok(match verified {
-            Some(verified) => Proved::Yes { verified: Box::new(verified), lane },
-            None => Proved::No(Unproved::TokenRefused(Fault::CredentialChanged)),
-        })
-    }
-
-    /// Whether the interaction of a token is over: one that nobody opened was never real.
-    pub(in crate::authorize) async fn token_has_ended(
-        &self,
-        opened: &OpenedToken,
-        now: Timestamp,
-    ) -> Result<bool, Undecided> {
-        let state = self.directory.find_interaction(&opened.facts().interaction, now).await?;
-        Ok(state.is_none_or(|state| state.ended_at.is_some()))
-    }
-
-    async fn credential_stands(&self, opened: &OpenedToken) -> Result<bool, Undecided> {
-        let facts = opened.facts();
-        match facts.credential_version {
-            Some(version) => Ok(self.passphrases.credentials.is_current(&facts.contact, version).await?),
-            None => Ok(true),
-        }
-    }
-
     /// A token of a proof that was made in this call; `None` if it would have expired already.
     pub(in crate::authorize) fn verification(
         &self,

@@ -80,56 +80,37 @@ impl Credentials for SqliteCredentials {
         let (owner, floor) = (owner.clone(), self.floor);
         self.store.read(move |snapshot| status(snapshot, &owner, floor, now)).await
     }
+}
 
-    async fn contacts_with_passphrase(&self, account: &AccountId) -> Result<u32, DirectoryError> {
-        let account = account.clone();
-        let count = move |snapshot: &ReadTransaction<'_>| {
-            snapshot.find_row(
-                "SELECT count(*) FROM credential c
-                 JOIN credential_hash h ON h.credential = c.id
-                 JOIN contact p ON p.id = c.contact AND p.status = 'active'
-                 WHERE c.account = ?1",
-                [account.as_str()],
-                |row| row.get(0),
-            )
-        };
-        Ok(self.store.read(count).await?.unwrap_or(0))
-    }
+/// How many active contacts of the account have a passphrase of their own.
+pub(super) fn contacts_with_passphrase(
+    snapshot: &ReadTransaction<'_>,
+    account: &AccountId,
+) -> Result<u32, DirectoryError> {
+    let counted = snapshot.find_row(
+        "SELECT count(*) FROM credential c
+         JOIN credential_hash h ON h.credential = c.id
+         JOIN contact p ON p.id = c.contact AND p.status = 'active'
+         WHERE c.account = ?1",
+        [account.as_str()],
+        |row| row.get(0),
+    )?;
+    Ok(counted.unwrap_or(0))
+}
 
-    async fn is_current(&self, contact: &ContactId, version: CredentialVersion) -> Result<bool, DirectoryError> {
-        let contact = contact.clone();
-        self.store
-            .read(move |snapshot| Ok(find_valid(snapshot, &contact)?.map(|(_, valid)| valid) == Some(version)))
-            .await
-    }
-
-    async fn was_verified_on(&self, contact: &ContactId, line: Line, since: Timestamp) -> Result<bool, DirectoryError> {
-        let contact = contact.clone();
-        let find = move |snapshot: &ReadTransaction<'_>| {
-            snapshot.find_row(
-                "SELECT 1 FROM verified_line WHERE contact = ?1 AND line = ?2 AND verified_at >= ?3",
-                (contact.as_str(), line.as_bytes(), since.as_microsecond()),
-                |_| Ok(()),
-            )
-        };
-        Ok(self.store.read(find).await?.is_some())
-    }
-
-    async fn last_set(&self, contact: &ContactId) -> Result<Option<Timestamp>, DirectoryError> {
-        let contact = contact.clone();
-        let find = move |snapshot: &ReadTransaction<'_>| {
-            snapshot.find_row(
-                "SELECT max(c.set_at) FROM contact p
-                 JOIN account a ON a.id = p.account
-                 JOIN credential c
-                   ON c.contact = p.id OR (c.account = a.id AND c.contact IS NULL AND a.primary_admin = p.id)
-                 WHERE p.id = ?1",
-                [contact.as_str()],
-                |row| optional_timestamp(row, 0),
-            )
-        };
-        Ok(self.store.read(find).await?.flatten())
-    }
+/// Whether this contact was verified on this line since then.
+pub(super) fn was_verified_on(
+    snapshot: &ReadTransaction<'_>,
+    contact: &ContactId,
+    line: Line,
+    since: Timestamp,
+) -> Result<bool, DirectoryError> {
+    let found = snapshot.find_row(
+        "SELECT 1 FROM verified_line WHERE contact = ?1 AND line = ?2 AND verified_at >= ?3",
+        (contact.as_str(), line.as_bytes(), since.as_microsecond()),
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
 }
 
 /// Which credential is tried for contact `p` of account `a`: his own, if he ever had one; else, for the primary
@@ -140,7 +121,7 @@ macro_rules! credential_of {
                   (SELECT id FROM credential WHERE account = a.id AND contact IS NULL AND a.primary_admin = p.id))"
     };
 }
-use credential_of;
+pub(super) use credential_of;
 
 fn reserve(
     transaction: &WriteTransaction<'_>,

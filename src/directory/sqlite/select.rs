@@ -9,6 +9,10 @@ use crate::directory::{
 };
 
 pub(super) fn find_subject(snapshot: &ReadTransaction<'_>, hints: &SubjectHints) -> Result<Selection, DirectoryError> {
+    if hints.account.is_none() && hints.contact.is_none() {
+        // Nobody was named, which is no secret.
+        return Ok(Selection::default());
+    }
     let account = find_account(snapshot, hints.account.as_ref().unwrap_or(&AccountSelector::Nothing))?;
     let contact = match &hints.contact {
         None => None,

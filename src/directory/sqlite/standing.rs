@@ -2,21 +2,66 @@
 
 use rusqlite::Row;
 
-use super::transaction::{ReadTransaction, date, timestamp, unreadable};
+use super::{
+    credential::credential_of,
+    look::NOBODY,
+    transaction::{ReadTransaction, date, optional_revision, optional_timestamp, timestamp, unreadable},
+};
 use crate::directory::{
     Account, AccountId, AddressKind, AddressOfRecord, Contact, ContactId, ContactStatus, CpniExemption, DirectoryError,
-    E164, NumberOfRecord, RoleAssignment, RoleName, Scope, Site, SiteId, Standing,
+    E164, Enrolment, NumberOfRecord, RoleAssignment, RoleName, Scope, Site, SiteId, Standing,
+    credential::CredentialVersion,
 };
 
+/// Contact, account and enrolment in one row; then what hangs on the account and on the contact.
 pub(super) fn find_standing(
     snapshot: &ReadTransaction<'_>,
     contact: &ContactId,
 ) -> Result<Option<Standing>, DirectoryError> {
-    let Some(contact) = find_contact(snapshot, contact)? else { return Ok(None) };
-    // The foreign key says that there is one.
-    let Some(account) = find_account(snapshot, &contact.account)? else { return Ok(None) };
-    let assignments = roles_of(snapshot, &contact.id)?;
-    Ok(Some(Standing { account, contact, assignments, revision: snapshot.revision()? }))
+    let found = snapshot.find_row(
+        concat!(
+            "SELECT p.id, p.account, p.first_name, p.last_name, p.email, p.extension, p.user_id, p.status, p.created,
+                    a.name, a.created, a.primary_admin, a.number_moves_locked, a.dedicated_representative,
+                    a.contract_addresses_cpni, a.marketing_approved,
+                    (SELECT c.version FROM credential c JOIN credential_hash h ON h.credential = c.id
+                     WHERE c.id = ",
+            credential_of!(),
+            "AND p.status = 'active' AND c.suspended_at IS NULL),
+                    (SELECT set_at FROM credential WHERE contact = p.id),
+                    (SELECT set_at FROM credential
+                     WHERE account = a.id AND contact IS NULL AND a.primary_admin = p.id),
+                    (SELECT max(revision) FROM change_log)
+             FROM contact p JOIN account a ON a.id = p.account
+             WHERE p.id = ?1"
+        ),
+        [contact.as_str()],
+        |row| {
+            Ok(Standing {
+                contact: contact_of(row)?,
+                account: account_of(row, AccountId::new(row.get::<_, String>(1)?), 9)?,
+                assignments: Vec::new(),
+                enrolment: Enrolment {
+                    current: optional_revision(row, 16)?.map(|version| CredentialVersion(version.0)),
+                    last_set: optional_timestamp(row, 17)?.max(optional_timestamp(row, 18)?),
+                },
+                revision: optional_revision(row, 19)?.unwrap_or_default(),
+            })
+        },
+    )?;
+    let Some(standing) = found else { return Ok(None) };
+    let account = with_records(snapshot, standing.account)?;
+    let assignments = roles_of(snapshot, &standing.contact.id)?;
+    Ok(Some(Standing { account, assignments, ..standing }))
+}
+
+/// The statements of [`find_standing`], for nobody.
+pub(super) fn find_nobody(snapshot: &ReadTransaction<'_>) -> Result<Option<Standing>, DirectoryError> {
+    let (no_account, nobody) = (AccountId::new(NOBODY), ContactId::new(NOBODY));
+    let found = find_standing(snapshot, &nobody)?;
+    records_of(snapshot, &no_account)?;
+    sites_of(snapshot, &no_account)?;
+    roles_of(snapshot, &nobody)?;
+    Ok(found)
 }
 
 pub(super) fn find_contact(
@@ -27,20 +72,22 @@ pub(super) fn find_contact(
         "SELECT id, account, first_name, last_name, email, extension, user_id, status, created
          FROM contact WHERE id = ?1",
         [contact.as_str()],
-        |row| {
-            Ok(Contact {
-                id: ContactId::new(row.get::<_, String>(0)?),
-                account: AccountId::new(row.get::<_, String>(1)?),
-                first_name: row.get(2)?,
-                last_name: row.get(3)?,
-                email: row.get(4)?,
-                extension: row.get(5)?,
-                user_id: row.get(6)?,
-                status: status(row, 7)?,
-                created: timestamp(row, 8)?,
-            })
-        },
+        contact_of,
     )
+}
+
+fn contact_of(row: &Row<'_>) -> rusqlite::Result<Contact> {
+    Ok(Contact {
+        id: ContactId::new(row.get::<_, String>(0)?),
+        account: AccountId::new(row.get::<_, String>(1)?),
+        first_name: row.get(2)?,
+        last_name: row.get(3)?,
+        email: row.get(4)?,
+        extension: row.get(5)?,
+        user_id: row.get(6)?,
+        status: status(row, 7)?,
+        created: timestamp(row, 8)?,
+    })
 }
 
 pub(super) fn find_account(
@@ -48,35 +95,41 @@ pub(super) fn find_account(
     account: &AccountId,
 ) -> Result<Option<Account>, DirectoryError> {
     let found = snapshot.find_row(
-        "SELECT id, name, created, primary_admin, number_moves_locked, dedicated_representative,
+        "SELECT name, created, primary_admin, number_moves_locked, dedicated_representative,
                 contract_addresses_cpni, marketing_approved
          FROM account WHERE id = ?1",
         [account.as_str()],
-        |row| {
-            Ok(Account {
-                id: AccountId::new(row.get::<_, String>(0)?),
-                name: row.get(1)?,
-                created: timestamp(row, 2)?,
-                primary_admin: row.get::<_, Option<String>>(3)?.map(ContactId::new),
-                numbers_of_record: Vec::new(),
-                addresses_of_record: Vec::new(),
-                sites: Vec::new(),
-                number_moves_locked: row.get(4)?,
-                cpni_exemption: CpniExemption {
-                    dedicated_representative: row.get(5)?,
-                    contract_addresses_cpni: row.get(6)?,
-                },
-                marketing_approved: row.get::<_, Option<String>>(7)?.map(|_| date(row, 7)).transpose()?,
-            })
-        },
+        |row| account_of(row, account.clone(), 0),
     )?;
-    let Some(account) = found else { return Ok(None) };
-    Ok(Some(Account {
+    found.map(|account| with_records(snapshot, account)).transpose()
+}
+
+/// The account whose columns begin at `first`; without what is on record of it, and without its sites.
+fn account_of(row: &Row<'_>, id: AccountId, first: usize) -> rusqlite::Result<Account> {
+    Ok(Account {
+        id,
+        name: row.get(first)?,
+        created: timestamp(row, first + 1)?,
+        primary_admin: row.get::<_, Option<String>>(first + 2)?.map(ContactId::new),
+        numbers_of_record: Vec::new(),
+        addresses_of_record: Vec::new(),
+        sites: Vec::new(),
+        number_moves_locked: row.get(first + 3)?,
+        cpni_exemption: CpniExemption {
+            dedicated_representative: row.get(first + 4)?,
+            contract_addresses_cpni: row.get(first + 5)?,
+        },
+        marketing_approved: row.get::<_, Option<String>>(first + 6)?.map(|_| date(row, first + 6)).transpose()?,
+    })
+}
+
+fn with_records(snapshot: &ReadTransaction<'_>, account: Account) -> Result<Account, DirectoryError> {
+    Ok(Account {
         numbers_of_record: numbers_of(snapshot, &account.id)?,
         addresses_of_record: addresses_of(snapshot, &account.id)?,
         sites: sites_of(snapshot, &account.id)?,
         ..account
-    }))
+    })
 }
 
 /// The addresses and numbers of record of an account; none if there is no such account.

@@ -134,6 +134,14 @@ pub(crate) fn revision(row: &Row<'_>, column: usize) -> rusqlite::Result<Revisio
     u64::try_from(number).map(Revision).map_err(|error| unreadable(column, error))
 }
 
+/// Reads a column with a revision that may be NULL.
+pub(crate) fn optional_revision(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Revision>> {
+    match row.get::<_, Option<i64>>(column)? {
+        None => Ok(None),
+        Some(_) => revision(row, column).map(Some),
+    }
+}
+
 /// Reads a column of microseconds.
 pub(crate) fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     Timestamp::from_microsecond(row.get(column)?)

@@ -3,8 +3,8 @@
 use jiff::{Timestamp, civil};
 
 use crate::directory::{
-    Account, AccountId, Contact, ContactId, ContactStatus, CpniExemption, Revision, RoleAssignment, RoleName, Scope,
-    Site, SiteId, Standing,
+    Account, AccountId, Contact, ContactId, ContactStatus, CpniExemption, Enrolment, Revision, RoleAssignment,
+    RoleName, Scope, Site, SiteId, Standing,
 };
 
 /// A person of a case.
@@ -71,6 +71,7 @@ impl FixtureAccount {
                 status: ContactStatus::Active,
                 created: long_ago,
             },
+            enrolment: Enrolment::default(),
             revision: Revision::default(),
         }
     }

@@ -31,6 +31,52 @@ pub(super) async fn every_identifier_selects(directory: Sampled) {
     assert_eq!(ivan.contact, contact(sample::IVAN), "an inactive contact is still found");
 }
 
+pub(super) async fn one_look_sees_all_that_it_asks_for_and_nothing_else(directory: Sampled) {
+    fill(&*directory).await;
+    let opened = directory.open_interaction(&key("call-1"), "ivr", now()).await.unwrap();
+    let ada = load(&*directory, sample::ADA).await;
+    let subject = |number: &str, id: &str| SubjectHints {
+        account: Some(AccountSelector::NumberOfRecord(E164::parse(number).unwrap())),
+        contact: Some(ContactSelector::Id(ContactId::new(id))),
+    };
+    let everything = |subject| Look {
+        subject,
+        whose: Whose::Selected,
+        interaction: Some(key("call-1")),
+        attempt: Some(AttemptFrom { line: None, familiar_since: now() }),
+        freshness: Freshness::FromStore,
+        now: later(1),
+    };
+    let seen = directory.look(&everything(subject(sample::ACME_OLD_NUMBER, sample::ADA))).await.unwrap();
+    let all = Seen {
+        selection: Selection { account: account(sample::ACME), contact: contact(sample::ADA) },
+        standing: Some(Arc::new(ada.clone())),
+        interaction: Some(opened.clone()),
+        attempt: AttemptFacts::default(),
+    };
+    assert_eq!(seen, all);
+
+    // Nobody has no standing, and hides no interaction.
+    for (number, id) in [("+14085550111", sample::ADA), (sample::ACME_OLD_NUMBER, sample::KARL)] {
+        let seen = directory.look(&everything(subject(number, id))).await.unwrap();
+        assert_eq!((seen.standing, seen.interaction.as_ref()), (None, Some(&opened)), "{number} {id}");
+        assert_eq!((seen.selection.contact, seen.attempt), (None, AttemptFacts::default()));
+    }
+
+    // Whom a token names is read, whoever is selected besides; what was not asked for is not told.
+    let token = Look { whose: Whose::Contact(ContactId::new(sample::BEN)), ..everything(SubjectHints::default()) };
+    let seen = directory.look(&token).await.unwrap();
+    assert_eq!(
+        (&seen.standing.unwrap().contact.id, seen.selection),
+        (&ContactId::new(sample::BEN), Selection::default())
+    );
+    let little = Look::at_subject(subject(sample::ACME_OLD_NUMBER, sample::ADA), now());
+    let seen = directory.look(&little).await.unwrap();
+    assert_eq!(seen, Seen { selection: all.selection, ..Seen::default() });
+    let nothing = Look { whose: Whose::Selected, interaction: None, ..everything(SubjectHints::default()) };
+    assert_eq!(directory.look(&nothing).await.unwrap(), Seen::default());
+}
+
 pub(super) async fn unknown_ambiguous_and_foreign_select_nobody(directory: Sampled) {
     fill(&*directory).await;
     let acme = AccountSelector::Id(AccountId::new(sample::ACME));
@@ -257,7 +303,7 @@ pub(super) async fn an_interaction_belongs_to_its_opener_and_ends_once(directory
     assert_eq!(again, opened, "whoever comes second finds what the first opened");
     assert_eq!(directory.revision().await.unwrap(), Revision(0), "opening is no change of the directory");
     let other_group = InteractionKey { group: "web".into(), ..key("call-1") };
-    assert_eq!(directory.find_interaction(&other_group, now()).await.unwrap(), None);
+    assert_eq!(interaction(&*directory, other_group, now()).await, None);
 
     let end = |client, bearer, at| {
         let directory = Arc::clone(&directory);
@@ -278,9 +324,9 @@ pub(super) async fn an_interaction_ends_by_itself_and_is_forgotten_after_a_day(d
     directory.open_interaction(&key("call-1"), "ivr", now()).await.unwrap();
     let end = now() + INTERACTION_LIFE;
     let last_moment = end - SignedDuration::from_micros(1);
-    let ended_at = |state: Option<countersign::directory::InteractionState>| state.unwrap().ended_at;
-    assert_eq!(ended_at(directory.find_interaction(&key("call-1"), last_moment).await.unwrap()), None);
-    assert_eq!(ended_at(directory.find_interaction(&key("call-1"), end).await.unwrap()), Some(end));
+    let ended_at = |state: Option<InteractionState>| state.unwrap().ended_at;
+    assert_eq!(ended_at(interaction(&*directory, key("call-1"), last_moment).await), None);
+    assert_eq!(ended_at(interaction(&*directory, key("call-1"), end).await), Some(end));
     let outcome = directory.end_interaction(&key("call-1"), "ivr", false, later(5)).await.unwrap();
     assert_eq!(outcome, EndOutcome::Ended(end));
 
@@ -289,7 +335,7 @@ pub(super) async fn an_interaction_ends_by_itself_and_is_forgotten_after_a_day(d
     assert_eq!(outcome, EndOutcome::Ended(now()));
     assert_eq!(directory.open_interaction(&key("call-2"), "ivr", later(1)).await.unwrap().ended_at, Some(now()));
 
-    assert_eq!(directory.find_interaction(&key("call-1"), later(26)).await.unwrap(), None);
+    assert_eq!(interaction(&*directory, key("call-1"), later(26)).await, None);
     let anew = directory.open_interaction(&key("call-1"), "desktop", later(26)).await.unwrap();
     assert_eq!((anew.opened_by.as_str(), anew.ended_at), ("desktop", None), "a day later the id is a new call");
 }
@@ -377,7 +423,8 @@ async fn select(
     account: Option<AccountSelector>,
     contact: Option<ContactSelector>,
 ) -> Selection {
-    directory.find_subject(&SubjectHints { account, contact }).await.unwrap()
+    let look = Look::at_subject(SubjectHints { account, contact }, now());
+    directory.look(&look).await.unwrap().selection
 }
 
 fn new_contact(id: &str, first: &str, last: &str) -> Contact {

@@ -19,6 +19,7 @@ macro_rules! on_sqlite {
 
 on_sqlite! {
     every_identifier_selects,
+    one_look_sees_all_that_it_asks_for_and_nothing_else,
     unknown_ambiguous_and_foreign_select_nobody,
     a_standing_holds_what_was_put,
     replacing_keeps_what_has_its_own_change,
@@ -55,7 +56,7 @@ async fn a_restart_keeps_everything() {
     let store = open(dir.path());
     assert_eq!(store.revision().await.unwrap(), revision);
     assert_eq!(load(&store, sample::ADA).await, ada);
-    assert_eq!(store.find_interaction(&key("call-1"), now()).await.unwrap(), Some(opened));
+    assert_eq!(interaction(&store, key("call-1"), now()).await, Some(opened));
 }
 
 #[tokio::test]

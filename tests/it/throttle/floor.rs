@@ -33,6 +33,10 @@ fn granted(tried: Tried) -> Granted {
     }
 }
 
+async fn enrolment(sampled: &Sampled, id: &str) -> Enrolment {
+    sampled.store.find_standing(&ContactId::new(id)).await.unwrap().unwrap().enrolment
+}
+
 fn success(granted: Granted, lane: Lane) -> Success {
     Success { credential: granted.credential, version: granted.version, lane, line: None, rehash: None }
 }
@@ -202,12 +206,13 @@ fn a_new_primary_admin_suspends_the_account_passphrase_until_it_is_changed() {
             vec![Change::SetPrimaryAdmin { account: AccountId::new(sample::ACME), contact: ContactId::new(contact) }]
         };
         sampled.store.apply(successor(sample::ADA), operator(), now()).await.unwrap();
-        assert!(credentials.is_current(&ContactId::new(sample::ADA), before.version).await.unwrap());
+        assert_eq!(enrolment(&sampled, sample::ADA).await.current, Some(before.version));
         sampled.store.apply(successor(sample::BEN), operator(), now()).await.unwrap();
         let tried = async |id| reserve(&credentials, id, Lane::Unfamiliar, now()).await;
         assert_eq!(tried(sample::ADA).await, Tried::Absent(Absent::NotEnrolled));
         assert_eq!(tried(sample::BEN).await, Tried::Absent(Absent::Suspended));
-        assert!(!credentials.is_current(&ContactId::new(sample::ADA), before.version).await.unwrap());
+        assert_eq!(enrolment(&sampled, sample::ADA).await.current, None);
+        assert_eq!(enrolment(&sampled, sample::BEN).await, Enrolment { current: None, last_set: Some(now()) });
         let settled = credentials.settle_success(success(before, Lane::Unfamiliar), now()).await.unwrap();
         assert_eq!(settled, Settled::Stale);
         set(&credentials, &acme(), "$changed").await;
@@ -232,11 +237,11 @@ fn whoever_leaves_loses_the_passphrase_for_good() {
             let tried = reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await;
             assert_eq!(tried, Tried::Absent(absent));
         }
-        assert!(!credentials.is_current(&ben, during.version).await.unwrap());
+        assert_eq!(enrolment(&sampled, sample::BEN).await.current, None);
         let settled = credentials.settle_success(success(during, Lane::Unfamiliar), now()).await.unwrap();
         assert_eq!(settled, Settled::Stale);
         // The history stands, for the cool-off.
-        assert_eq!(credentials.last_set(&ben).await.unwrap(), Some(now()));
+        assert_eq!(enrolment(&sampled, sample::BEN).await.last_set, Some(now()));
     });
 }
 
@@ -275,7 +280,7 @@ fn a_line_is_familiar_to_the_contact_who_was_verified_on_it() {
         assert_eq!(credentials.settle_success(success, now()).await.unwrap(), Settled::Accepted);
         let knows = async |contact: &str, line, at| {
             let since = rules().familiar_since(at);
-            credentials.was_verified_on(&ContactId::new(contact), line, since).await.unwrap()
+            sampled.attempt_facts(contact, Some(line), since).await.verified_on_line
         };
         let day = 86_400;
         assert!(knows(sample::BEN, line, after(90 * day)).await);
@@ -293,10 +298,12 @@ fn status_says_who_set_it_and_what_is_locked_and_each_change_stands_in_the_log()
         let credentials = sampled.credentials();
         assert_eq!(credentials.status(&own(sample::BEN), now()).await.unwrap(), None);
         let account = AccountId::new(sample::ACME);
-        assert_eq!(credentials.contacts_with_passphrase(&account).await.unwrap(), 0);
+        let enrolled = async || sampled.attempt_facts(sample::ADA, None, now()).await.contacts_with_passphrase;
+        assert_eq!(enrolled().await, 0);
         let set_at = set(&credentials, &own(sample::BEN), "$ben").await;
         set(&credentials, &acme(), "$acme").await;
-        assert_eq!(credentials.contacts_with_passphrase(&account).await.unwrap(), 1);
+        assert_eq!(enrolled().await, 1, "the account's own counts for nobody");
+        assert_eq!(enrolment(&sampled, sample::BEN).await.current, Some(CredentialVersion(set_at.0)));
         for _ in 0..6 {
             granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
         }

@@ -44,9 +44,10 @@ impl Line {
             attestation: vouched,
         };
         let line = self.rules.line(Some(number), vouched).unwrap();
-        let verified = self.credentials.was_verified_on(&ben, line, self.rules.familiar_since(at)).await.unwrap();
-        let lane = self.rules.lane(&source, &account.numbers_of_record, verified, at);
-        let contacts_with_passphrase = self.credentials.contacts_with_passphrase(&account.id).await.unwrap();
+        let since = self.rules.familiar_since(at);
+        let facts = self.sampled.attempt_facts(sample::BEN, Some(line), since).await;
+        let lane = self.rules.lane(&source, &account.numbers_of_record, facts.verified_on_line, at);
+        let contacts_with_passphrase = facts.contacts_with_passphrase;
         let charged = Charged::Account { id: &account.id, contacts_with_passphrase };
         let said = AccountSelector::Id(account.id.clone());
         let attempt = self.rules.attempt(draw(), &source, &Aim { said: &said, charged }, lane, at);

@@ -18,10 +18,12 @@ mod log;
 mod metrics;
 mod place;
 mod policy;
+mod redis;
 mod stop;
 mod throttle;
 mod verify;
 
+pub use self::redis::Redis;
 pub use audit::Audit;
 pub use environment::{COMMAND_VARIABLES, PREFIX, overrides};
 pub use error::{ConfigError, Place};
@@ -53,6 +55,8 @@ pub struct Config {
     pub verify: Verify,
     /// How often a passphrase may be tried.
     pub throttle: crate::throttle::Settings,
+    /// Where a fleet keeps what it shares; `None`: everything is embedded.
+    pub redis: Option<Redis>,
     /// What one call, one connection, and all calls together may take.
     pub limits: Limits,
     /// How it goes away.
@@ -91,13 +95,14 @@ impl Config {
         let audit = root.section("audit", audit::read)?;
         let verify = root.section("verify", verify::read)?;
         let throttle = root.section("throttle", throttle::read)?;
+        let redis = root.maybe_section("redis", |section| self::redis::read(section, &base))?;
         let limits = root.section("limits", limits::read)?;
         let stop = root.section("stop", stop::read)?;
         let metrics = root.section("metrics", metrics::read)?;
         let log = root.section("log", log::read)?;
         let clients = client::read(&mut root, &listen)?;
         root.finish()?;
-        Ok(Self { listen, data, keys, clients, policy, audit, verify, throttle, limits, stop, metrics, log })
+        Ok(Self { listen, data, keys, clients, policy, audit, verify, throttle, redis, limits, stop, metrics, log })
     }
 }
 

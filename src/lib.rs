@@ -15,6 +15,7 @@
 //! | [`policy`] | by which rules | Cedar in `policy/cedar.rs` only |
 //! | [`escalation`] | who decides instead | nothing else |
 //! | [`audit`] | what happened | SQLite in `audit/segment.rs` only |
+//! | [`redis`](mod@redis) | how Redis is reached | the redis crate |
 //! | [`telemetry`] | what is seen of it: log, metrics | Prometheus in `telemetry/metrics.rs` only |
 //! | [`data_dir`] | who owns the files | nothing else |
 //! | [`config`] | how it is set up | TOML |
@@ -54,5 +55,6 @@ pub mod identity;
 pub mod interaction;
 pub mod manage;
 pub mod policy;
+pub mod redis;
 pub mod telemetry;
 pub mod throttle;

@@ -130,6 +130,19 @@ impl Table {
         Ok(read)
     }
 
+    /// As [`Table::section`], when there is one.
+    pub(super) fn maybe_section<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Table) -> Result<T, ConfigError>,
+    ) -> Result<Option<T>, ConfigError> {
+        if self.entries.contains_key(name) {
+            return self.section(name, read).map(Some);
+        }
+        self.known.push(name.to_owned());
+        Ok(None)
+    }
+
     /// Takes the sections of a `[[name]]` list.
     pub(super) fn sections(&mut self, name: &str) -> Result<Vec<Table>, ConfigError> {
         let Some(field) = self.take(name) else { return Ok(Vec::new()) };

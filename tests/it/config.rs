@@ -11,6 +11,7 @@ use countersign::{
     client::{Assertion, Rpc, Shown, token},
     config::{Audit, Config, ConfigError, Limits, Log, Place, Policy, Stop, Verify},
     interaction::Channel,
+    redis::{Login, Mode, Server},
 };
 use jiff::SignedDuration;
 
@@ -92,10 +93,13 @@ fn the_example_starts_and_its_values_are_the_defaults() {
 #[test]
 fn the_example_documents_every_key_with_its_default() {
     let setup = Setup::new();
-    for section in ["listen", "data", "keys", "client", "policy", "audit", "verify", "limits", "stop", "metrics", "log"]
+    // A section that is left out stands as a comment.
+    let example = EXAMPLE.replace("# [redis]", "[redis]").replace("# url = ", "url = ");
+    for section in
+        ["redis", "listen", "data", "keys", "client", "policy", "audit", "verify", "limits", "stop", "metrics", "log"]
     {
         let header = if section == "client" { "[[client]]".to_owned() } else { format!("[{section}]") };
-        let asked = EXAMPLE.replacen(&header, &format!("{header}\nno_such_key = 1"), 1);
+        let asked = example.replacen(&header, &format!("{header}\nno_such_key = 1"), 1);
         let Err(ConfigError::UnknownKey { key, known, .. }) = setup.parse(&asked) else {
             panic!("[{section}] takes a key that does not exist");
         };
@@ -117,6 +121,7 @@ fn comment_of(section: &str, key: &str) -> String {
     let mut inside = false;
     for line in EXAMPLE.lines() {
         let bare = line.trim_start_matches("# ");
+        let line = line.strip_prefix("# ").filter(|bare| bare.starts_with('[')).unwrap_or(line);
         if line.starts_with('[') {
             inside = line.trim_matches(['[', ']']) == section;
             comment.clear();
@@ -130,6 +135,61 @@ fn comment_of(section: &str, key: &str) -> String {
         }
     }
     panic!("[{section}] {key} is not in config/example.toml");
+}
+
+fn redis(lines: &str) -> String {
+    with(&format!("[redis]\n{lines}"))
+}
+
+#[test]
+fn without_a_redis_section_everything_is_embedded_and_with_one_the_cache_shares_its_server() {
+    let setup = Setup::new();
+    assert_eq!(setup.parse(&sound_client()).unwrap().redis, None);
+    let one = setup.parse(&redis("url = 'redis://localhost/2'")).unwrap().redis.unwrap();
+    assert_eq!(one.counters, one.cache);
+    assert_eq!((&one.counters.mode, one.counters.database, &one.counters.login), (&Mode::Standalone, 2, &None));
+    assert_eq!(one.counters.response_timeout, Duration::from_millis(500));
+    let lines = "url = 'redis://a:1,redis://b'\nmode = 'sentinel'\nmaster = 'm'\ncache_url = 'redis://c'";
+    let two = setup.parse(&redis(lines)).unwrap().redis.unwrap();
+    assert_eq!(two.counters.mode, Mode::Sentinel { master: "m".into(), login: None });
+    let server = |host: &str, port| Server::Tcp { host: host.into(), port, tls: false };
+    assert_eq!(two.counters.servers, [server("a", 1), server("b", 6379)]);
+    assert_eq!((two.cache.mode, two.cache.servers), (Mode::Standalone, vec![server("c", 6379)]));
+    let from_variable = [("COUNTERSIGN_REDIS__URL", "redis://d"), ("COUNTERSIGN_REDIS__MODE", "cluster")];
+    let three = setup.parse_with(&sound_client(), &from_variable).unwrap().redis.unwrap();
+    assert_eq!((three.counters.mode, three.counters.servers), (Mode::Cluster, vec![server("d", 6379)]));
+}
+
+// proves: A21
+#[test]
+fn the_file_of_redis_s_password_is_ours_alone_and_nothing_of_it_is_told() {
+    let setup = Setup::new();
+    let file = setup.home.path().join("secret");
+    let lines = redis("url = 'redis://a'\nusername = 'u'\npassword_file = 'secret'");
+    for (content, mode, expected) in [
+        ("hunter2\n", 0o644, "secret is open to others (mode 0644); chmod it to 0600"),
+        ("hunter2\n", 0o640, "secret is open to others (mode 0640); chmod it to 0600"),
+        ("", 0o600, "secret is empty"),
+        ("\n", 0o600, "secret is empty"),
+        ("hunter2\nhunter2\n", 0o600, "secret has more than one line"),
+    ] {
+        fs::write(&file, content).unwrap();
+        chmod(&file, mode);
+        let refusal = setup.refusal(&lines);
+        assert!(refusal.contains(&format!("redis.password_file: {expected}")), "{refusal}");
+        assert!(!refusal.contains("hunter2"), "{refusal}");
+    }
+    fs::write(&file, "hunter2\n").unwrap();
+    for mode in [0o600, 0o400] {
+        chmod(&file, mode);
+        let config = setup.parse(&lines).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"), "the password can be printed");
+        let login = config.redis.unwrap().counters.login.unwrap();
+        assert_eq!(login, Login { username: Some("u".into()), password_file: file.clone() });
+    }
+    fs::write(setup.home.path().join("ca.pem"), "hunter2").unwrap();
+    let refusal = setup.refusal(&redis("url = 'rediss://a'\nca_file = 'ca.pem'"));
+    assert!(refusal.contains("redis.ca_file: ca.pem holds no certificate in PEM form"), "{refusal}");
 }
 
 #[test]
@@ -238,6 +298,38 @@ accepts_tokens_from = ['ivr']"
         (&with("[metrics]\nlisten = '0.0.0.0:9464'"), ":10: metrics.listen: must be a loopback address"),
         (&with("[metrics]\nlisten = 9464"), "metrics.listen: must be text, and this is a number"),
         (&with("[metrics]\nlisten = 'localhost'"), "metrics.listen: must be an address and a port"),
+        // Redis.
+        (&redis(""), "redis.url is missing: without it there is no Redis"),
+        (&redis("url = 'localhost'"), ":10: redis.url: must be redis://host:port, rediss://host:port with TLS"),
+        (&redis("url = 'redis://:hunter2@localhost'"), ":10: redis.url: must hold no user and no password"),
+        (&redis("url = 'redis://a,redis://b'"), ":10: redis.url: several addresses need the mode"),
+        (&redis("url = 'redis://a/1'\nmode = 'cluster'"), ":10: redis.url: a Cluster has the database 0 only"),
+        (&redis("url = 'redis+unix:///s'\nmode = 'cluster'"), ":10: redis.url: a Unix socket needs the mode"),
+        (&redis("url = 'redis://a'\nmode = 'clustr'"), ":11: redis.mode: must be \"standalone\", \"sentinel\" or"),
+        (&redis("url = 'redis://a'\nmode = 'sentinel'"), "redis.master is missing: sentinels are asked"),
+        (&redis("url = 'redis://a'\nmode = 'sentinel'\nmaster = ''"), ":12: redis.master: must be the name"),
+        (&redis("url = 'redis://a'\nmaster = 'm'"), ":11: redis.master: needs the mode \"sentinel\""),
+        (&redis("url = 'redis://a'\nusername = 'u'"), ":11: redis.username: needs redis.password_file"),
+        (&redis("url = 'redis://a'\npassword_file = 'none'"), "redis.password_file: none cannot be read: No such file"),
+        (&redis("url = 'redis://a'\nsentinel_password_file = 'p'"), "redis.sentinel_password_file: needs the mode"),
+        (
+            &redis("url = 'redis://a'\nsentinel_username = 'u'"),
+            ":11: redis.sentinel_username: needs redis.sentinel_pass",
+        ),
+        (&redis("url = 'redis://a'\nca_file = 'ca.pem'"), ":11: redis.ca_file: needs TLS: write rediss://"),
+        (&redis("url = 'rediss://a'\nca_file = 'ca.pem'"), "redis.ca_file: ca.pem cannot be read: No such file"),
+        (&redis("url = 'rediss://a/#insecure'"), ":10: redis.url: must hold no fragment"),
+        (&redis("url = 'redis://a'\ncache_mode = 'cluster'"), ":11: redis.cache_mode: needs redis.cache_url"),
+        (&redis("url = 'redis://a'\ncache_url = 'a'"), ":11: redis.cache_url: must be redis://"),
+        (
+            &redis("url = 'redis://a'\nresponse_timeout = '6s'"),
+            ":11: redis.response_timeout: must be a duration from 20ms",
+        ),
+        (&redis("url = 'redis://a'\nconnect_timeout = '0s'"), "redis.connect_timeout: must be a duration"),
+        (
+            &redis("url = 'redis://a'\npassword = 'hunter2'"),
+            ":11: unknown key `redis.password`; known here: url, mode,",
+        ),
         (&with("[log]\nformat = 'xml'"), "log.format: must be \"pretty\" or \"json\""),
         (&with("[log]\nfilter = 'countersign=loud'"), "log.filter: is no filter"),
     ];
@@ -245,6 +337,7 @@ accepts_tokens_from = ['ivr']"
         let refusal = setup.refusal(text);
         assert!(refusal.contains(expected), "{text}\nis refused with\n  {refusal}\nand not with\n  {expected}");
         assert!(!refusal.contains("sha256:0"), "a digest is quoted: {refusal}");
+        assert!(!refusal.contains("hunter2"), "a password is quoted: {refusal}");
     }
 }
 

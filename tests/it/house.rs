@@ -10,7 +10,7 @@ mod paths;
 /// Which rooms a room may name, besides itself. Who is not named here may be named by nobody but [`ABOVE`].
 ///
 /// The rooms below `audit` are the rest: they may name each other's root files, but nothing above them.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("main", &["app", "cli", "config", "telemetry"]),
     ("cli", EVERYTHING),
     ("app", EVERYTHING),
@@ -28,15 +28,27 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("client", &["interaction", "clock"]),
     ("interaction", &["directory"]),
     ("data_dir", &[]),
+    ("redis", &[]),
 ];
 const REST: &str = "the rest";
-const REST_ROOMS: [&str; 9] =
-    ["client", "clock", "data_dir", "directory", "escalation", "identity", "interaction", "policy", "throttle"];
+const REST_ROOMS: [&str; 10] = [
+    "client",
+    "clock",
+    "data_dir",
+    "directory",
+    "escalation",
+    "identity",
+    "interaction",
+    "policy",
+    "redis",
+    "throttle",
+];
 const EVERYTHING: &[&str] = &["app", "audit", "authorize", "cli", "config", "grpc", "manage", "telemetry", REST];
 
 /// Files named after a technology: only their own room and `app`, which picks concrete parts, may name them.
-const ADAPTERS: [&str; 6] = [
+const ADAPTERS: [&str; 7] = [
     "directory::sqlite",
+    "throttle::redis",
     "throttle::sqlite",
     "throttle::memory",
     "audit::segment",
@@ -45,13 +57,14 @@ const ADAPTERS: [&str; 6] = [
 ];
 
 /// Which files may name an outside crate, by the beginning of their path below `src/`. What is not here, all may name.
-const CRATES: [(&[&str], &[&str]); 12] = [
+const CRATES: [(&[&str], &[&str]); 13] = [
     (&["tonic", "tonic_prost", "tonic_health", "tonic_reflection", "tonic_types", "prost", "prost_types"], WIRE),
     (&["tower"], WIRE),
     (&["hyper_util"], &["grpc", "cli", "app", "telemetry/port"]),
     (&["hyper", "http_body_util"], &["telemetry/port"]),
     (&["prometheus_client"], &["telemetry/metrics"]),
     (&["rusqlite"], &["directory/sqlite", "audit/segment", "throttle/sqlite"]),
+    (&["redis"], &["redis", "throttle/redis", "directory/cache/redis"]),
     (&["cedar_policy"], &["policy/cedar"]),
     (&["argon2"], &["identity/hasher"]),
     (&["pasetors"], &["identity/token"]),

@@ -45,6 +45,7 @@ mod portal;
 mod process;
 mod proto;
 mod question;
+mod redis;
 mod reload;
 mod scope;
 mod secrets;

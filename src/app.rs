@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, broadcast},
-    task::{self, JoinError, JoinSet},
+    task::JoinSet,
     time::{self, MissedTickBehavior},
 };
 use zeroize::Zeroizing;
@@ -44,6 +44,7 @@ use crate::{
 mod gauges;
 mod looks;
 mod reload;
+mod roles;
 
 /// The folder of the audit trail within the data directory.
 pub const AUDIT_FOLDER: &str = "audit";
@@ -75,22 +76,6 @@ pub enum StartError {
     /// The keys are missing, open to others, or not those of this store.
     #[error(transparent)]
     Keys(#[from] KeyError),
-    /// A shared store that was never used, and no keys for it.
-    #[error("{}: is missing, and no start makes the keys of a shared directory, or several would make different ones; \
-             make them once: for purpose in pepper token digest; do countersign keys new --purpose $purpose --dir {}; done",
-            .file.display(), .directory.display())]
-    KeysOfMany {
-        /// What is missing.
-        file: PathBuf,
-        /// Where the keys belong.
-        directory: PathBuf,
-    },
-    /// A shared directory cannot be prepared.
-    #[error("data.shared_directory cannot be locked: {0}")]
-    Preparing(std::io::Error),
-    /// A thread of the start ended before its time; a defect.
-    #[error("a thread of the start panicked")]
-    Thread(#[from] JoinError),
     /// The store remembers a key in a form that cannot be read.
     #[error(
         "the store's check value of {0} key {1} cannot be read: the directory's file is damaged; put it back from its backup"
@@ -170,9 +155,12 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     let mut chores = JoinSet::new();
     chores.spawn(forget_expired(budgets.clone(), Arc::clone(&clock)));
 
+    let roles = roles::Roles::before(&foundation.store, config.cache, &clock, &mut chores).await?;
+    roles.offer(metrics);
+
     // The use cases, and the services in front of them.
     let authorizer = Arc::new(Authorizer {
-        directory: Arc::new(store.clone()),
+        directory: roles.directory,
         policy: Arc::clone(&policy),
         trail: Arc::clone(trail),
         clock: Arc::clone(&clock),
@@ -267,8 +255,6 @@ pub struct Foundation {
     hasher: Arc<Hasher>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
-    /// Its own, also when the store is a shared one.
-    _data: DataDir,
 }
 
 impl Foundation {
@@ -278,15 +264,6 @@ impl Foundation {
     /// [`StartError`].
     pub async fn lay(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let data = DataDir::own(&config.data.directory)?;
-        // Several first starts at once make one store, and agree on its keys.
-        let (people, preparing) = match &config.data.shared_directory {
-            None => (data.clone(), None),
-            Some(shared) => {
-                let shared = DataDir::share(shared)?;
-                let waiting = shared.clone();
-                (shared, Some(task::spawn_blocking(move || waiting.prepare()).await?.map_err(StartError::Preparing)?))
-            }
-        };
         let settings = TrailSettings {
             max_records: config.audit.max_records,
             max_age: config.audit.max_age,
@@ -294,7 +271,7 @@ impl Foundation {
             ..TrailSettings::default()
         };
         let trail = Trail::open(&config.data.directory.join(AUDIT_FOLDER), settings, Arc::clone(&clock))?;
-        let store = Store::open(&people)?;
+        let store = Store::open(&data)?;
         let keys = match load_keys(config, &store, clock.now()).await {
             Ok(keys) => Arc::new(keys),
             Err(error) => {
@@ -303,7 +280,6 @@ impl Foundation {
                 return Err(error);
             }
         };
-        drop(preparing);
         let size = PoolSize { workers: config.verify.workers, waiting: config.verify.queue };
         let metrics = Arc::new(Metrics::default());
         let counted = Arc::clone(&metrics);
@@ -316,7 +292,6 @@ impl Foundation {
             store,
             keys,
             clock,
-            _data: data,
         })
     }
 
@@ -374,13 +349,10 @@ pub fn load_policy(config: &Config) -> Result<Arc<Current>, BundleError> {
     })))
 }
 
-/// Loads the keys, and checks that they are those with which the store works. At its first start they are made, but not for
-/// a shared store, whose sidecars would each make their own; later a key that is gone would lock everybody out, so that the
-/// sidecar does not start.
+/// Loads the keys, and checks that they are those with which the store works. At its first start they are made; later a
+/// key that is gone would lock everybody out, so that the sidecar does not start.
 async fn load_keys(config: &Config, store: &Store, now: Timestamp) -> Result<KeyRing, StartError> {
-    for data in [Some(&config.data.directory), config.data.shared_directory.as_ref()].into_iter().flatten() {
-        keys::refuse_inside(&config.keys.directory, data)?;
-    }
+    keys::refuse_inside(&config.keys.directory, &config.data.directory)?;
     let mut known = Vec::new();
     for purpose in Purpose::ALL {
         for check in store.key_checks(purpose.name()).await? {
@@ -389,7 +361,7 @@ async fn load_keys(config: &Config, store: &Store, now: Timestamp) -> Result<Key
             known.push(stored.ok_or_else(|| StartError::KeyCheck(purpose.name(), check.key_id))?);
         }
     }
-    if known.is_empty() && config.data.shared_directory.is_none() {
+    if known.is_empty() {
         for purpose in keys::create_missing(&config.keys.directory, now)? {
             tracing::warn!(
                 purpose = purpose.name(),
@@ -398,12 +370,7 @@ async fn load_keys(config: &Config, store: &Store, now: Timestamp) -> Result<Key
             );
         }
     }
-    let ring = match KeyRing::load(&config.keys.directory) {
-        Err(KeyError::Missing(file)) if known.is_empty() => {
-            return Err(StartError::KeysOfMany { file, directory: config.keys.directory.clone() });
-        }
-        ring => ring?,
-    };
+    let ring = KeyRing::load(&config.keys.directory)?;
     for check in keys::check(&ring, &known)? {
         let stored = KeyCheck { key_id: check.id.as_str().to_owned(), value: check.value.into_bytes() };
         store.put_key_check(check.purpose.name(), stored).await?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::client::Registry;
 
 mod audit;
+mod cache;
 mod client;
 mod document;
 mod environment;
@@ -57,6 +58,8 @@ pub struct Config {
     pub throttle: crate::throttle::Settings,
     /// Where a fleet keeps what it shares; `None`: everything is embedded.
     pub redis: Option<Redis>,
+    /// How long it may be remembered how people stand.
+    pub cache: crate::directory::cache::CacheSettings,
     /// What one call, one connection, and all calls together may take.
     pub limits: Limits,
     /// How it goes away.
@@ -96,13 +99,29 @@ impl Config {
         let verify = root.section("verify", verify::read)?;
         let throttle = root.section("throttle", throttle::read)?;
         let redis = root.maybe_section("redis", |section| self::redis::read(section, &base))?;
+        let cache = root.section("cache", cache::read)?;
         let limits = root.section("limits", limits::read)?;
         let stop = root.section("stop", stop::read)?;
         let metrics = root.section("metrics", metrics::read)?;
         let log = root.section("log", log::read)?;
         let clients = client::read(&mut root, &listen)?;
         root.finish()?;
-        Ok(Self { listen, data, keys, clients, policy, audit, verify, throttle, redis, limits, stop, metrics, log })
+        Ok(Self {
+            listen,
+            data,
+            keys,
+            clients,
+            policy,
+            audit,
+            verify,
+            throttle,
+            redis,
+            cache,
+            limits,
+            stop,
+            metrics,
+            log,
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
 };
 
 pub mod account;
+pub mod cache;
 pub mod contact;
 pub mod credential;
 pub mod delivery;
@@ -25,6 +26,7 @@ pub mod sample;
 pub mod select;
 mod shape;
 pub mod sqlite;
+pub mod tail;
 
 pub use account::{Account, AddressKind, AddressOfRecord, CpniExemption, E164, NumberOfRecord, Site};
 pub use contact::{Contact, ContactStatus};
@@ -167,6 +169,8 @@ pub struct LoggedChange {
     pub actor: Actor,
     /// The account that it touched, if it touched one.
     pub account: Option<AccountId>,
+    /// The interaction that it ended, if it ended one.
+    pub interaction: Option<InteractionKey>,
     /// Stable name, such as `put_contact`.
     pub kind: String,
 }
@@ -183,6 +187,14 @@ pub struct InteractionState {
     pub opened_at: Timestamp,
     /// When it was ended, or ended by itself.
     pub ended_at: Option<Timestamp>,
+}
+
+impl InteractionState {
+    /// Whether it takes no more proof: it was ended, or is older than [`INTERACTION_LIFE`].
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.ended_at.is_some() || now.duration_since(self.opened_at) >= INTERACTION_LIFE
+    }
 }
 
 /// What came of an attempt to end an interaction.
@@ -279,10 +291,16 @@ pub trait Directory: Send + Sync + 'static {
     /// Forgets which accounts an import made: their dates are taken from no row any more.
     async fn forget_import(&self, import: &str, now: Timestamp) -> Result<(), DirectoryError>;
 
+    /// The store's time, by which what is cached expires. `now` is the sidecar's, which an embedded store goes by.
+    async fn time(&self, now: Timestamp) -> Result<Timestamp, DirectoryError> {
+        Ok(now)
+    }
+
     /// The newest revision.
     async fn revision(&self) -> Result<Revision, DirectoryError>;
 
-    /// The change log after `after`, oldest first, at most `limit` rows.
+    /// The change log after `after`, oldest first, at most `limit` rows. Once a change was told, none with a lower revision
+    /// may turn up: whoever follows the log misses nothing.
     async fn changes_after(&self, after: Revision, limit: u32) -> Result<Vec<LoggedChange>, DirectoryError>;
 
     /// Opens the interaction for `client`, or returns where it stands if somebody opened it before.

@@ -38,7 +38,8 @@
 //! it touches. *CPNI*: customer proprietary network information, 47 CFR 64.2003. *Permit*: policy's leave. *Decision*:
 //! ALLOW, CHALLENGE, ESCALATE or DENY; its *reason* is public, its *cause* stands in the audit. *Obligation*: what goes
 //! with an ALLOW. *Remedy*: another, lawful way. *Guidance*: what is said. *Bundle*: the policies and texts that decide.
-//! *Revision*: counts the changes of directory or bundle. *Receipt*: proof that a record is durable.
+//! *Revision*: counts the changes of directory or bundle. *Standing*: account, roles and enrolment of a contact in one snapshot.
+//! *Tail*: the newest changes of the directory, by which is known what of a cache is outdated. *Receipt*: proof that a record is durable.
 
 pub mod app;
 pub mod audit;

@@ -70,7 +70,7 @@ fn flag(is_so: bool) -> f64 {
 
 /// Exact up to 2^53, which none of these reaches.
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows no integers")]
-fn number<N: TryInto<u64>>(number: N) -> f64 {
+pub(super) fn number<N: TryInto<u64>>(number: N) -> f64 {
     number.try_into().unwrap_or(u64::MAX) as f64
 }
 

@@ -141,7 +141,7 @@ impl Deciding<'_> {
 
         // 3. select: whom the words select, and in the same look all that the next steps ask about him; nobody is no error.
         self.enter(Step::Directory);
-        let seen = self.rooms.directory.look(&self.look_for(&evidence)).await?;
+        let seen = self.rooms.directory.look(&self.look_for(&evidence, &actions)).await?;
 
         // 4. prove, once for all actions.
         let proved = self.rooms.prove(self.call, evidence, &seen, self.now).await?;
@@ -186,13 +186,15 @@ impl Deciding<'_> {
     }
 
     /// What the directory is to be looked at for.
-    fn look_for(&self, evidence: &LookedAt<'_>) -> Look {
+    fn look_for(&self, evidence: &LookedAt<'_>, actions: &[Arc<Action>]) -> Look {
+        let channel = self.call.interaction.channel;
+        let current = actions.iter().any(|action| action.current_roles_on.contains(&channel));
         Look {
             subject: self.call.subject.clone(),
             whose: evidence.whose(),
             interaction: evidence.interaction(self.call),
             attempt: evidence.attempt(self.call, &self.rooms.passphrases.rules, self.now),
-            freshness: self.call.freshness,
+            freshness: if current { self.call.freshness.and_current() } else { self.call.freshness },
             now: self.now,
         }
     }
@@ -211,7 +213,7 @@ impl Deciding<'_> {
             (Freshness::AtLeast(asked), Proved::Yes { verified, .. }) if verified.standing().revision < asked => {
                 Err(Undecided::DirectoryBehind)
             }
-            (Freshness::AtLeast(_) | Freshness::Cached | Freshness::FromStore, _) => Ok(()),
+            (Freshness::AtLeast(_) | Freshness::Cached | Freshness::Current | Freshness::FromStore, _) => Ok(()),
         }
     }
 

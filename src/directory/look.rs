@@ -53,10 +53,24 @@ pub enum Freshness {
     /// As fresh as the policy demands.
     #[default]
     Cached,
+    /// As of every change that was answered before, wherever in the fleet: from the primary of a store, or from memory where
+    /// that is known to be as new.
+    Current,
     /// At least this revision of the directory.
     AtLeast(Revision),
     /// From the store.
     FromStore,
+}
+
+impl Freshness {
+    /// At least this fresh, and as of every change that was answered before.
+    #[must_use]
+    pub fn and_current(self) -> Self {
+        match self {
+            Self::Cached | Self::Current => Self::Current,
+            Self::AtLeast(_) | Self::FromStore => Self::FromStore,
+        }
+    }
 }
 
 /// What was seen, all of it in one snapshot.

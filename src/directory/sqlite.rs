@@ -21,6 +21,7 @@ use super::{
     InteractionState, KeyCheck, KeyChecks, Listed, LoggedChange, Look, NewDelivery, OpenOutcome, Revision, Seen,
     Standing,
     import::{Finding, Imported, Row, Terms},
+    tail::Touched,
 };
 use crate::{
     data_dir::DataDir,
@@ -54,7 +55,7 @@ pub(crate) use transaction::{ReadTransaction, WriteTransaction};
 pub use windows::SqliteBudgets;
 
 use reader::Readers;
-use writer::{Call, ToWriter};
+use writer::{Call, Observer, ToWriter};
 
 /// The store. Cheap to clone; the clones share the threads.
 #[derive(Clone)]
@@ -64,6 +65,7 @@ pub struct Store {
 
 struct Threads {
     writer: Queue<ToWriter>,
+    observer: Observer,
     readers: Readers,
     running: Mutex<Running>,
 }
@@ -119,10 +121,17 @@ impl Store {
         let path = data_dir.private_file(FILE)?;
         let connection = schema::open_writer(&path)?;
         let connections = (0..READERS).map(|_| schema::open_reader(&path)).collect::<Result<Vec<_>, _>>()?;
-        let (writer, writing) = writer::start(connection, data_dir.clone())?;
+        let observer = Observer::default();
+        let (writer, writing) = writer::start(connection, data_dir.clone(), Arc::clone(&observer))?;
         let (readers, reading) = Readers::start(connections, data_dir)?;
         let running = Mutex::new(Running { readers: reading, writer: Some(writing) });
-        Ok(Self { threads: Arc::new(Threads { writer, readers, running }) })
+        Ok(Self { threads: Arc::new(Threads { writer, observer, readers, running }) })
+    }
+
+    /// Has what each commit changes told to `look`, before whoever asked for it is answered. It runs on the writer's thread,
+    /// so that it must not wait; the first observer stays.
+    pub fn observe(&self, look: impl Fn(&[Touched]) + Send + Sync + 'static) {
+        drop(self.threads.observer.set(Box::new(look)));
     }
 
     /// Runs `work` on the writer's thread and returns once it is committed. An error undoes this work alone.

@@ -342,10 +342,10 @@ fn freshness(value: i32, min_revision: u64) -> Parsed<Freshness> {
     };
     match freshness {
         Freshness::AtLeast(Revision(0)) => Err(Invalid::required("min_revision")),
-        Freshness::Cached | Freshness::FromStore if min_revision != 0 => {
+        Freshness::Cached | Freshness::Current | Freshness::FromStore if min_revision != 0 => {
             Err(Invalid::new("min_revision", "is only for FRESHNESS_AT_LEAST_REVISION"))
         }
-        Freshness::AtLeast(_) | Freshness::Cached | Freshness::FromStore => Ok(freshness),
+        Freshness::AtLeast(_) | Freshness::Cached | Freshness::Current | Freshness::FromStore => Ok(freshness),
     }
 }
 

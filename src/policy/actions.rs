@@ -25,6 +25,7 @@ pub(super) struct Catalogue {
 #[serde(deny_unknown_fields)]
 struct RawCatalogue {
     default_locale: String,
+    current_roles: Spanned<BTreeMap<String, Vec<Spanned<String>>>>,
     actions: BTreeMap<String, RawAction>,
 }
 
@@ -59,9 +60,11 @@ pub(super) fn parse(files: &Files) -> Result<Catalogue, BundleError> {
         .map_err(|error: toml::de::Error| files.toml_fault(ACTIONS, &error, ADVICE))?;
     let names: BTreeMap<String, DataClass> =
         raw.actions.iter().map(|(name, action)| (name.clone(), action.class)).collect();
+    let current = current_roles(files, raw.current_roles)?;
     let mut actions = BTreeMap::new();
     for (name, raw) in raw.actions {
-        let action = action(files, &names, &name, raw)?;
+        let current = current.get(&raw.class).cloned().unwrap_or_default();
+        let action = action(files, &names, &name, raw, current)?;
         actions.insert(name, Arc::new(action));
     }
     Ok(Catalogue { default_locale: raw.default_locale, actions })
@@ -77,6 +80,7 @@ fn action(
     names: &BTreeMap<String, DataClass>,
     name: &str,
     raw: RawAction,
+    current_roles_on: BTreeSet<Channel>,
 ) -> Result<Action, BundleError> {
     let fault = |problem: String, advice: &str| files.fault(ACTIONS, line_of(files, name), problem, advice);
     if !is_name(name) {
@@ -107,12 +111,43 @@ fn action(
         resource_type: raw.resource_type,
         example: example(files, name, &raw.attributes)?,
         attributes: raw.attributes.into_iter().map(|(name, attribute)| (name, attribute.kind)).collect(),
+        current_roles_on,
         escalates_on: channels(files, &raw.escalates_on)?,
         remedies: remedies(files, names, raw.remedies)?,
         delivers: delivers(raw.class, &raw.obligations)
             .map_err(|problem| fault(format!("{name} {problem}"), DELIVERY_ADVICE))?,
         obligations: raw.obligations,
     })
+}
+
+/// Where roles must be current, for every class that is decided by roles, and for no other.
+fn current_roles(
+    files: &Files,
+    raw: Spanned<BTreeMap<String, Vec<Spanned<String>>>>,
+) -> Result<BTreeMap<DataClass, BTreeSet<Channel>>, BundleError> {
+    let at = Some(raw.span().start);
+    let mut raw = raw.into_inner();
+    let mut current = BTreeMap::new();
+    for class in DataClass::ALL.into_iter().filter(|class| !class.may_be_open()) {
+        let Some(listed) = raw.remove(class.code()) else {
+            return Err(files.fault_at(
+                ACTIONS,
+                at,
+                format!("[current_roles] does not say where roles must be current for {}", class.code()),
+                "give the class a list of channels, as the shipped actions.toml does; [] lets a cache know the roles",
+            ));
+        };
+        current.insert(class, channels(files, &listed)?);
+    }
+    match raw.into_keys().next() {
+        None => Ok(current),
+        Some(other) => Err(files.fault_at(
+            ACTIONS,
+            at,
+            format!("[current_roles] names {other}, which is no class that is decided by roles"),
+            "the classes are ACCOUNT_INFORMATION, CALL_DETAIL, CHANGE and ORDER",
+        )),
+    }
 }
 
 const DELIVERY_ADVICE: &str = "an action of class TO_RECORD, and no other, has the obligation DELIVER_TO_RECORD once, with the \

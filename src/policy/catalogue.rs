@@ -140,6 +140,8 @@ pub struct Action {
     pub attributes: BTreeMap<String, AttributeKind>,
     /// An ordinary value for each attribute: with these the load and the matrix ask the rules.
     pub example: BTreeMap<String, AttributeValue>,
+    /// The channels on which it is decided by roles as of every change that was answered; elsewhere a cache may know them.
+    pub current_roles_on: BTreeSet<Channel>,
     /// The channels on which a refusal is put before the primary administrator (S8).
     pub escalates_on: BTreeSet<Channel>,
     /// Actions that are offered instead, on PHONE, when it is not allowed.

@@ -23,7 +23,9 @@ pub(super) fn apply(
     let mut newest = transaction.revision()?;
     for change in changes {
         shape::check(change)?;
-        let log = |account, kind| transaction.change(NewChange { actor, account: Some(account), kind, at: now });
+        let log = |account, kind| {
+            transaction.change(NewChange { actor, account: Some(account), interaction: None, kind, at: now })
+        };
         newest = match change {
             Change::PutAccount(account) => {
                 check_account(transaction, account)?;

@@ -3,7 +3,10 @@
 use rusqlite::Row;
 
 use super::transaction::{ReadTransaction, revision, timestamp, unreadable};
-use crate::directory::{AccountId, Actor, DirectoryError, LoggedChange, Revision};
+use crate::{
+    directory::{AccountId, Actor, DirectoryError, LoggedChange, Revision},
+    interaction::InteractionKey,
+};
 
 pub(super) fn changes_after(
     snapshot: &ReadTransaction<'_>,
@@ -13,7 +16,7 @@ pub(super) fn changes_after(
     // A revision that SQLite cannot count to has nothing after it.
     let after = i64::try_from(after.0).unwrap_or(i64::MAX);
     snapshot.rows(
-        "SELECT revision, at, actor_kind, actor_name, account, kind FROM change_log
+        "SELECT revision, at, actor_kind, actor_name, account, kind, interaction_group, interaction_id FROM change_log
          WHERE revision > ?1 ORDER BY revision LIMIT ?2",
         (after, limit),
         logged_change,
@@ -27,6 +30,10 @@ fn logged_change(row: &Row<'_>) -> rusqlite::Result<LoggedChange> {
         actor: actor(row, 2)?,
         account: row.get::<_, Option<String>>(4)?.map(AccountId::new),
         kind: row.get(5)?,
+        interaction: match (row.get(6)?, row.get(7)?) {
+            (Some(group), Some(id)) => Some(InteractionKey { group, id }),
+            _ => None,
+        },
     })
 }
 

@@ -29,6 +29,7 @@ pub(super) fn open(
     let rows = transaction.change(NewChange {
         actor: &actor,
         account: Some(&new.account),
+        interaction: None,
         kind: "open_escalation",
         at: new.opened,
     })?;

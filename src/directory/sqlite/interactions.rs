@@ -67,7 +67,13 @@ pub(super) fn end(
         }
     }
     let actor = Actor::Client(client.to_owned());
-    let rows = transaction.change(NewChange { actor: &actor, account: None, kind: "end_interaction", at: now })?;
+    let rows = transaction.change(NewChange {
+        actor: &actor,
+        account: None,
+        interaction: Some(key),
+        kind: "end_interaction",
+        at: now,
+    })?;
     if known.is_some() {
         rows.execute(
             "UPDATE interaction SET ended_at = ?3 WHERE client_group = ?1 AND id = ?2",

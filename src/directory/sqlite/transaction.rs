@@ -3,13 +3,16 @@
 //! By type, the rows of the directory are written only through [`DirectoryRows`], which exists only once the change log
 //! has its row. A [`WriteTransaction`] alone writes what is no directory change: counters, interactions, key checks.
 
-use std::{cell::Cell, ops::Deref};
+use std::{cell::RefCell, ops::Deref};
 
 use jiff::{Timestamp, civil::Date};
 use rusqlite::{Connection, OptionalExtension, Params, Row, types::Type};
 
 use super::{change_log, unavailable};
-use crate::directory::{AccountId, Actor, DirectoryError, Revision};
+use crate::{
+    directory::{AccountId, Actor, DirectoryError, Revision, tail::Touched},
+    interaction::InteractionKey,
+};
 
 /// One snapshot of the store.
 pub(crate) struct ReadTransaction<'c> {
@@ -57,7 +60,7 @@ impl<'c> ReadTransaction<'c> {
 /// A write that is committed together with others, yet undone alone. Reads see what it wrote before.
 pub(crate) struct WriteTransaction<'c> {
     read: ReadTransaction<'c>,
-    has_change: Cell<bool>,
+    made: RefCell<Vec<Touched>>,
 }
 
 /// A row of the change log to be.
@@ -66,6 +69,8 @@ pub(crate) struct NewChange<'a> {
     pub(crate) actor: &'a Actor,
     /// The account that it touches, if it touches one.
     pub(crate) account: Option<&'a AccountId>,
+    /// The interaction that it ends, if it ends one.
+    pub(crate) interaction: Option<&'a InteractionKey>,
     /// Stable name, such as `put_contact`.
     pub(crate) kind: &'static str,
     /// When.
@@ -74,7 +79,7 @@ pub(crate) struct NewChange<'a> {
 
 impl<'c> WriteTransaction<'c> {
     pub(super) fn new(connection: &'c Connection) -> Self {
-        Self { read: ReadTransaction::new(connection), has_change: Cell::new(false) }
+        Self { read: ReadTransaction::new(connection), made: RefCell::default() }
     }
 
     /// Writes rows that are no directory change. Returns how many.
@@ -89,16 +94,31 @@ impl<'c> WriteTransaction<'c> {
         let (actor_kind, actor_name) = change_log::columns(new.actor);
         let at = new.at.as_microsecond();
         self.execute(
-            "INSERT INTO change_log (at, actor_kind, actor_name, account, kind) VALUES (?1, ?2, ?3, ?4, ?5)",
-            (at, actor_kind, actor_name, new.account.map(AccountId::as_str), new.kind),
+            "INSERT INTO change_log (at, actor_kind, actor_name, account, kind, interaction_group, interaction_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            (
+                at,
+                actor_kind,
+                actor_name,
+                new.account.map(AccountId::as_str),
+                new.kind,
+                new.interaction.map(|key| &key.group),
+                new.interaction.map(|key| &key.id),
+            ),
         )?;
-        self.has_change.set(true);
         let revision = self.revision()?;
+        let (account, interaction) = (new.account.cloned(), new.interaction.cloned());
+        self.made.borrow_mut().push(Touched { revision, account, interaction });
         Ok(DirectoryRows { transaction: self, revision })
     }
 
     pub(super) fn has_change(&self) -> bool {
-        self.has_change.get()
+        !self.made.borrow().is_empty()
+    }
+
+    /// What it changed.
+    pub(super) fn into_made(self) -> Vec<Touched> {
+        self.made.into_inner()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
     },
@@ -16,7 +16,13 @@ use tokio::sync::oneshot;
 use super::{
     Held, OpenError, Queue, defect, gone, schema::DIRECTORY_TABLES, transaction::WriteTransaction, unavailable,
 };
-use crate::{data_dir::DataDir, directory::DirectoryError};
+use crate::{
+    data_dir::DataDir,
+    directory::{DirectoryError, tail::Touched},
+};
+
+/// Whoever is told what each commit changed.
+pub(super) type Observer = Arc<OnceLock<Box<dyn Fn(&[Touched]) + Send + Sync>>>;
 
 /// What the writer is sent.
 pub(super) enum ToWriter {
@@ -91,20 +97,22 @@ where
 pub(super) fn start(
     mut connection: Connection,
     data_dir: DataDir,
+    observer: Observer,
 ) -> Result<(Queue<ToWriter>, JoinHandle<Held>), OpenError> {
     let touched = watch_directory_rows(&mut connection)?;
     let (sender, receiver): (SyncSender<ToWriter>, _) = sync_channel(super::QUEUE_LENGTH);
     let thread = thread::Builder::new().name("directory-writer".into()).spawn(move || {
-        serve(&mut connection, &receiver, &touched);
+        serve(&mut connection, &receiver, &touched, &observer);
         Held { connection, _owned: data_dir }
     })?;
     Ok((Queue::new(sender), thread))
 }
 
-fn serve(connection: &mut Connection, queue: &Receiver<ToWriter>, touched: &AtomicBool) {
+fn serve(connection: &mut Connection, queue: &Receiver<ToWriter>, touched: &AtomicBool, observer: &Observer) {
     while let Ok(ToWriter::Write(first)) = queue.recv() {
         let (mut batch, next) = gather(first, queue);
-        let (committed, health) = match commit(connection, &mut batch, touched) {
+        let mut made = Vec::new();
+        let (committed, health) = match commit(connection, &mut batch, &mut made, touched) {
             Ok(()) => (Ok(()), Next::GoOn),
             Err(failure) => {
                 let next = after(&failure);
@@ -113,6 +121,10 @@ fn serve(connection: &mut Connection, queue: &Receiver<ToWriter>, touched: &Atom
                 (Err(error), next)
             }
         };
+        // Before anybody is answered, and after a commit that failed too: what it left behind is not known.
+        if let Some(look) = observer.get().filter(|_| !made.is_empty()) {
+            look(&made);
+        }
         for write in batch {
             write.answer(&committed);
         }
@@ -143,22 +155,34 @@ fn gather(first: Box<dyn Write>, queue: &Receiver<ToWriter>) -> (Vec<Box<dyn Wri
 }
 
 /// One transaction; each write in its own savepoint, so that a bad one undoes itself alone.
-fn commit(connection: &mut Connection, batch: &mut [Box<dyn Write>], touched: &AtomicBool) -> Result<(), Failure> {
-    let transaction = run_all(connection, batch, touched).map_err(Failure::BeforeCommit)?;
+fn commit(
+    connection: &mut Connection,
+    batch: &mut [Box<dyn Write>],
+    made: &mut Vec<Touched>,
+    touched: &AtomicBool,
+) -> Result<(), Failure> {
+    let transaction = run_all(connection, batch, made, touched).map_err(Failure::BeforeCommit)?;
     transaction.commit().map_err(Failure::AtCommit)
 }
 
 fn run_all<'c>(
     connection: &'c mut Connection,
     batch: &mut [Box<dyn Write>],
+    made: &mut Vec<Touched>,
     touched: &AtomicBool,
 ) -> rusqlite::Result<Transaction<'c>> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for write in batch {
         let savepoint = transaction.savepoint()?;
         touched.store(false, Ordering::Relaxed);
-        match run_one(write.as_mut(), &WriteTransaction::new(&savepoint), touched) {
-            Kept::Yes => savepoint.commit()?,
+        let one = WriteTransaction::new(&savepoint);
+        let kept = run_one(write.as_mut(), &one, touched);
+        let changes = one.into_made();
+        match kept {
+            Kept::Yes => {
+                savepoint.commit()?;
+                made.extend(changes);
+            }
             Kept::No => savepoint.finish()?,
         }
     }

@@ -32,6 +32,18 @@ fn actions() -> Vec<Mistake> {
             r#"escalates_on = ["PORTAL", "CHAT"]"#,
             r#"escalates_on = ["PORTAL", "MAIL"]"#,
         ),
+        edit(
+            "it is not said where roles must be current for orders",
+            FILE,
+            "ORDER = [\"PHONE\", \"PORTAL\", \"CHAT\"]\n",
+            "",
+        ),
+        edit(
+            "roles must be current for what needs none",
+            FILE,
+            "ACCOUNT_INFORMATION = []",
+            "GENERAL = []\nACCOUNT_INFORMATION = []",
+        ),
         edit("a remedy is no action", FILE, r#""call_detail.call_number_of_record"]"#, r#""call_detail.call_back"]"#),
         edit("a remedy needs proof itself", FILE, r#""call_detail.call_number_of_record"]"#, r#""account.view"]"#),
         edit(

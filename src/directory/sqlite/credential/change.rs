@@ -30,7 +30,13 @@ pub(super) fn set(
 ) -> Result<Revision, DirectoryError> {
     let account = account_of(transaction, owner)?;
     let known = find(transaction, owner)?;
-    let rows = transaction.change(NewChange { actor, account: Some(&account), kind: "set_passphrase", at: now })?;
+    let rows = transaction.change(NewChange {
+        actor,
+        account: Some(&account),
+        interaction: None,
+        kind: "set_passphrase",
+        at: now,
+    })?;
     let (actor_kind, actor_name) = super::super::change_log::columns(actor);
     let contact = match owner {
         Owner::Contact(contact) => Some(contact.as_str()),
@@ -77,7 +83,13 @@ pub(super) fn clear(
         |row| Ok((row.get::<_, i64>(0)?, AccountId::new(row.get::<_, String>(1)?))),
     )?;
     let Some((id, account)) = known else { return Err(invalid("passphrase", "is not set")) };
-    let rows = transaction.change(NewChange { actor, account: Some(&account), kind: "clear_passphrase", at: now })?;
+    let rows = transaction.change(NewChange {
+        actor,
+        account: Some(&account),
+        interaction: None,
+        kind: "clear_passphrase",
+        at: now,
+    })?;
     end(&rows, id)?;
     Ok(rows.revision())
 }
@@ -110,7 +122,13 @@ pub(super) fn reopen(
     if reopened >= floor.reopenings || counted.saturating_add(floor.failures_to_close) > MOST_FAILURES {
         return Ok(Reopened::NeverAgain);
     }
-    let rows = transaction.change(NewChange { actor, account: Some(&account), kind: "reopen_passphrase", at: now })?;
+    let rows = transaction.change(NewChange {
+        actor,
+        account: Some(&account),
+        interaction: None,
+        kind: "reopen_passphrase",
+        at: now,
+    })?;
     rows.execute(
         "UPDATE credential SET reopened = reopened + 1, retired = retired +
              (SELECT failures FROM credential_lane WHERE credential = ?1 AND lane = x'')

@@ -1,0 +1,72 @@
+//! Builds what knows the roles: the store, the tail of its change log, and the cache before it.
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use tokio::task::JoinSet;
+
+use crate::{
+    clock::Clock,
+    directory::{
+        DirectoryError,
+        cache::{CacheCounts, CacheSettings, CachedDirectory},
+        sqlite::Store,
+        tail::{Tail, Writers},
+    },
+    telemetry::metrics::{Kind, Metrics},
+};
+
+/// The directory that decisions ask, and what keeps it current.
+pub(super) struct Roles {
+    pub(super) directory: Arc<CachedDirectory>,
+    tail: Arc<Tail>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Roles {
+    /// A cache before the store. From here on it is told every change before whoever made it is answered.
+    pub(super) async fn before(
+        store: &Store,
+        settings: CacheSettings,
+        clock: &Arc<dyn Clock>,
+        chores: &mut JoinSet<()>,
+    ) -> Result<Self, DirectoryError> {
+        let tail = Arc::new(Tail::new(Writers::Ourselves));
+        let (noted, uptime) = (Arc::clone(&tail), Arc::clone(clock));
+        store.observe(move |changes| noted.note(changes, uptime.uptime()));
+        tail.begin(store, &**clock).await?;
+        chores.spawn(Arc::clone(&tail).follow(Arc::new(store.clone()), Arc::clone(clock)));
+        let directory =
+            CachedDirectory::new(Arc::new(store.clone()), Arc::clone(&tail), Arc::clone(clock), settings, None);
+        Ok(Self { directory: Arc::new(directory), tail, clock: Arc::clone(clock) })
+    }
+
+    /// Offers what is counted to whoever scrapes.
+    pub(super) fn offer(&self, metrics: &Metrics) {
+        let counter = |name: &'static str, help: &'static str, of: fn(&CacheCounts) -> &AtomicU64| {
+            let counts = self.directory.counts();
+            metrics.sample(name, help, Kind::Counter, move || {
+                super::gauges::number(of(&counts).load(std::sync::atomic::Ordering::Relaxed))
+            });
+        };
+        counter("looks_from_memory", "Looks answered from memory alone", |counts| &counts.memory);
+        counter("looks_with_shared_cache", "Standings taken from the shared cache", |counts| &counts.shared);
+        counter("looks_at_store", "Looks at the store, since nothing usable was kept", |counts| &counts.store);
+        counter("looks_bypassing", "Looks at the store, since nothing else is allowed", |counts| &counts.bypassed);
+        counter("looks_held_over", "Looks answered from memory while the store could not be asked", |counts| {
+            &counts.held_over
+        });
+        let (tail, clock) = (Arc::clone(&self.tail), Arc::clone(&self.clock));
+        metrics.sample(
+            "change_tail_lag_seconds",
+            "Age of the newest reading of the change log",
+            Kind::Gauge,
+            move || match tail.lag(clock.uptime()) {
+                Duration::MAX => f64::INFINITY,
+                lag => lag.as_secs_f64(),
+            },
+        );
+    }
+}

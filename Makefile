@@ -20,8 +20,8 @@ check: ## Formatting, lints, documentation, licences: no test runs
 test: install ## Every test
 	cargo test
 
-soak: install ## The tests with rounds, again and again: kill -9 under load, 200 guesses at once, a million contacts
-	CRASH_ROUNDS=25 ATTACK_ROUNDS=20 cargo test --test it -- --nocapture crash:: attackers::
+soak: install ## The tests with rounds, again and again: kill -9 under load, guesses at once at one sidecar and at eight, a million contacts
+	CRASH_ROUNDS=25 ATTACK_ROUNDS=20 FLEET_ROUNDS=50 cargo test --test it -- --nocapture crash:: attackers:: fleet::
 	for contacts in 200000 1000000; do IMPORT_CONTACTS=$$contacts cargo test --test it -- --nocapture import::load::passphrases; done
 
 bench: ## A decision beside a server that does nothing and beside Cerbos; a hash; the rules. Some eight minutes

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, broadcast},
-    task::JoinSet,
+    task::{self, JoinError, JoinSet},
     time::{self, MissedTickBehavior},
 };
 use zeroize::Zeroizing;
@@ -24,6 +24,7 @@ use crate::{
     directory::{
         Actor, Change, Credentials, Directory, DirectoryError, KeyCheck, KeyChecks, Revision,
         sqlite::{self, SqliteBudgets, SqliteCredentials, Store},
+        tail::Writers,
     },
     escalation::PendingLimits,
     grpc::{
@@ -76,6 +77,22 @@ pub enum StartError {
     /// The keys are missing, open to others, or not those of this store.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// A shared store that was never used, and no keys for it.
+    #[error("{}: is missing, and no start makes the keys of a shared directory, or several would make different ones; \
+             make them once: for purpose in pepper token digest; do countersign keys new --purpose $purpose --dir {}; done",
+            .file.display(), .directory.display())]
+    KeysOfMany {
+        /// What is missing.
+        file: PathBuf,
+        /// Where the keys belong.
+        directory: PathBuf,
+    },
+    /// A shared directory cannot be prepared.
+    #[error("data.shared_directory cannot be locked: {0}")]
+    Preparing(std::io::Error),
+    /// A thread of the start ended before its time; a defect.
+    #[error("a thread of the start panicked")]
+    Thread(#[from] JoinError),
     /// The store remembers a key in a form that cannot be read.
     #[error(
         "the store's check value of {0} key {1} cannot be read: the directory's file is damaged; put it back from its backup"
@@ -155,7 +172,11 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     let mut chores = JoinSet::new();
     chores.spawn(forget_expired(budgets.clone(), Arc::clone(&clock)));
 
-    let roles = roles::Roles::before(&foundation.store, config.cache, &clock, &mut chores).await?;
+    let writers = match config.data.shared_directory {
+        Some(_) => Writers::Others,
+        None => Writers::Ourselves,
+    };
+    let roles = roles::Roles::before(&foundation.store, writers, config.cache, &clock, &mut chores).await?;
     roles.offer(metrics);
 
     // The use cases, and the services in front of them.
@@ -255,6 +276,8 @@ pub struct Foundation {
     hasher: Arc<Hasher>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
+    /// Its own, also when the store is a shared one.
+    _data: DataDir,
 }
 
 impl Foundation {
@@ -264,6 +287,15 @@ impl Foundation {
     /// [`StartError`].
     pub async fn lay(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let data = DataDir::own(&config.data.directory)?;
+        // Several first starts at once make one store, and agree on its keys.
+        let (people, preparing) = match &config.data.shared_directory {
+            None => (data.clone(), None),
+            Some(shared) => {
+                let shared = DataDir::share(shared)?;
+                let waiting = shared.clone();
+                (shared, Some(task::spawn_blocking(move || waiting.prepare()).await?.map_err(StartError::Preparing)?))
+            }
+        };
         let settings = TrailSettings {
             max_records: config.audit.max_records,
             max_age: config.audit.max_age,
@@ -271,7 +303,7 @@ impl Foundation {
             ..TrailSettings::default()
         };
         let trail = Trail::open(&config.data.directory.join(AUDIT_FOLDER), settings, Arc::clone(&clock))?;
-        let store = Store::open(&data)?;
+        let store = Store::open(&people)?;
         let keys = match load_keys(config, &store, clock.now()).await {
             Ok(keys) => Arc::new(keys),
             Err(error) => {
@@ -280,6 +312,7 @@ impl Foundation {
                 return Err(error);
             }
         };
+        drop(preparing);
         let size = PoolSize { workers: config.verify.workers, waiting: config.verify.queue };
         let metrics = Arc::new(Metrics::default());
         let counted = Arc::clone(&metrics);
@@ -292,6 +325,7 @@ impl Foundation {
             store,
             keys,
             clock,
+            _data: data,
         })
     }
 
@@ -349,10 +383,13 @@ pub fn load_policy(config: &Config) -> Result<Arc<Current>, BundleError> {
     })))
 }
 
-/// Loads the keys, and checks that they are those with which the store works. At its first start they are made; later a
-/// key that is gone would lock everybody out, so that the sidecar does not start.
+/// Loads the keys, and checks that they are those with which the store works. At its first start they are made, but not for
+/// a shared store, whose sidecars would each make their own; later a key that is gone would lock everybody out, so that the
+/// sidecar does not start.
 async fn load_keys(config: &Config, store: &Store, now: Timestamp) -> Result<KeyRing, StartError> {
-    keys::refuse_inside(&config.keys.directory, &config.data.directory)?;
+    for data in [Some(&config.data.directory), config.data.shared_directory.as_ref()].into_iter().flatten() {
+        keys::refuse_inside(&config.keys.directory, data)?;
+    }
     let mut known = Vec::new();
     for purpose in Purpose::ALL {
         for check in store.key_checks(purpose.name()).await? {
@@ -361,7 +398,7 @@ async fn load_keys(config: &Config, store: &Store, now: Timestamp) -> Result<Key
             known.push(stored.ok_or_else(|| StartError::KeyCheck(purpose.name(), check.key_id))?);
         }
     }
-    if known.is_empty() {
+    if known.is_empty() && config.data.shared_directory.is_none() {
         for purpose in keys::create_missing(&config.keys.directory, now)? {
             tracing::warn!(
                 purpose = purpose.name(),
@@ -370,7 +407,12 @@ async fn load_keys(config: &Config, store: &Store, now: Timestamp) -> Result<Key
             );
         }
     }
-    let ring = KeyRing::load(&config.keys.directory)?;
+    let ring = match KeyRing::load(&config.keys.directory) {
+        Err(KeyError::Missing(file)) if known.is_empty() => {
+            return Err(StartError::KeysOfMany { file, directory: config.keys.directory.clone() });
+        }
+        ring => ring?,
+    };
     for check in keys::check(&ring, &known)? {
         let stored = KeyCheck { key_id: check.id.as_str().to_owned(), value: check.value.into_bytes() };
         store.put_key_check(check.purpose.name(), stored).await?;

@@ -1,4 +1,4 @@
-//! The data directory, and that one process alone owns it.
+//! The data directory, and who may use it: one process alone, or several that said so.
 //!
 //! It holds every durable file of the embedded stores. This file knows none of them.
 
@@ -10,12 +10,18 @@ use std::{
     sync::Arc,
 };
 
-/// Proof that this process owns a data directory. Cheap to clone; the last clone gives the directory up, so whatever
-/// writes into it keeps one.
+/// Proof that this process owns a data directory, or has its share in one. Cheap to clone; the last clone gives the directory
+/// up, so whatever writes into it keeps one.
 #[derive(Clone, Debug)]
 pub struct DataDir {
     path: PathBuf,
     _lock: Arc<File>,
+}
+
+/// The right to prepare the files of a shared directory, alone.
+#[derive(Debug)]
+pub struct Preparing {
+    _lock: File,
 }
 
 /// Why the data directory could not be had.
@@ -53,19 +59,50 @@ impl DataDir {
     /// [`DataDirError::Owned`] when somebody owns it, at once: it does not wait. [`DataDirError::Open`] when others
     /// than its user may write in it.
     pub fn own(path: impl AsRef<Path>) -> Result<Self, DataDirError> {
-        let path = path.as_ref().to_owned();
+        Self::open(path.as_ref(), |lock| {
+            lock.try_lock()?;
+            note_owner(lock).map_err(TryLockError::Error)
+        })
+    }
+
+    /// As [`DataDir::own`], beside others who share it, too: an owner keeps those out, and they keep out an owner.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataDir::own`].
+    pub fn share(path: impl AsRef<Path>) -> Result<Self, DataDirError> {
+        Self::open(path.as_ref(), |lock| {
+            lock.try_lock_shared()?;
+            // No number is that of the owner.
+            lock.set_len(0).map_err(TryLockError::Error)
+        })
+    }
+
+    /// Waits until nobody else prepares the files of a shared directory, and keeps others from it until the guard is
+    /// dropped, or this process dies. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn prepare(&self) -> io::Result<Preparing> {
+        let lock = private().open(self.path.join(PREPARING_FILE))?;
+        lock.lock()?;
+        Ok(Preparing { _lock: lock })
+    }
+
+    fn open(path: &Path, take: impl FnOnce(&mut File) -> Result<(), TryLockError>) -> Result<Self, DataDirError> {
+        let path = path.to_owned();
         let unusable = |source| DataDirError::Unusable { path: path.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(unusable)?;
         if fs::metadata(&path).map_err(unusable)?.mode() & 0o022 != 0 {
             return Err(DataDirError::Open { path });
         }
         let mut lock = private().open(path.join(LOCK_FILE)).map_err(unusable)?;
-        match lock.try_lock() {
+        match take(&mut lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(DataDirError::Owned { pid: owner(&mut lock), path }),
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
-        note_owner(&mut lock).map_err(unusable)?;
         Ok(Self { path, _lock: Arc::new(lock) })
     }
 
@@ -83,8 +120,11 @@ impl DataDir {
     /// What the operating system says.
     pub fn private_file(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
-        private().open(&path)?;
-        Ok(path)
+        // A file that exists is not opened: closing it would drop the locks that SQLite holds on it in this process.
+        match private().create_new(true).open(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(_) | Err(_) => Ok(path),
+        }
     }
 }
 
@@ -112,3 +152,6 @@ fn owner(lock: &mut File) -> String {
 
 /// Locked, never deleted: a deleted lock file could be locked by two processes, one inode each.
 const LOCK_FILE: &str = "owner.lock";
+
+/// Locked while the files of a shared directory are made, migrated and compared with the keys.
+const PREPARING_FILE: &str = "preparing.lock";

@@ -29,11 +29,12 @@ impl Roles {
     /// A cache before the store. From here on it is told every change before whoever made it is answered.
     pub(super) async fn before(
         store: &Store,
+        writers: Writers,
         settings: CacheSettings,
         clock: &Arc<dyn Clock>,
         chores: &mut JoinSet<()>,
     ) -> Result<Self, DirectoryError> {
-        let tail = Arc::new(Tail::new(Writers::Ourselves));
+        let tail = Arc::new(Tail::new(writers));
         let (noted, uptime) = (Arc::clone(&tail), Arc::clone(clock));
         store.observe(move |changes| noted.note(changes, uptime.uptime()));
         tail.begin(store, &**clock).await?;

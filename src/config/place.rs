@@ -16,6 +16,9 @@ use super::{
 pub struct Data {
     /// The directory; made with mode 0700 when it does not exist.
     pub directory: PathBuf,
+    /// Where the directory of people is, when several sidecars of this host share it; made as the other. Audit and admin
+    /// socket stay in `directory`.
+    pub shared_directory: Option<PathBuf>,
 }
 
 /// Where the sidecar's keys are: outside the data, so that no copy of the data carries them.
@@ -26,21 +29,30 @@ pub struct Keys {
 }
 
 pub(super) fn read_data(section: &mut Table, base: &Path) -> Result<Data, ConfigError> {
-    Ok(Data { directory: private_directory(section, base, "the state needs a place of its own")?.value })
+    let directory = private_directory(section.required_text("directory", "the state needs a place of its own")?, base)?;
+    let shared = section.text("shared_directory")?.map(|field| private_directory(field, base)).transpose()?;
+    if let Some(shared) = &shared {
+        let (ours, all) = (resolved(&directory.value), resolved(&shared.value));
+        if ours.starts_with(&all) || all.starts_with(&ours) {
+            return Err(shared.invalid("must lie apart from data.directory, which one sidecar alone owns"));
+        }
+    }
+    Ok(Data { directory: directory.value, shared_directory: shared.map(|field| field.value) })
 }
 
 pub(super) fn read_keys(section: &mut Table, base: &Path, data: &Data) -> Result<Keys, ConfigError> {
-    let directory = private_directory(section, base, "keys need a place outside the data")?;
-    if resolved(&directory.value).starts_with(resolved(&data.directory)) {
-        return Err(
-            directory.invalid("must lie outside data.directory: whoever copies the data must not get the keys with it")
-        );
+    let directory = private_directory(section.required_text("directory", "keys need a place outside the data")?, base)?;
+    let places = [("data.directory", Some(&data.directory)), ("data.shared_directory", data.shared_directory.as_ref())];
+    for (name, place) in places {
+        if place.is_some_and(|place| resolved(&directory.value).starts_with(resolved(place))) {
+            return Err(directory
+                .invalid(format!("must lie outside {name}: whoever copies the data must not get the keys with it")));
+        }
     }
     Ok(Keys { directory: directory.value })
 }
 
-fn private_directory(section: &mut Table, base: &Path, why: &str) -> Result<Field<PathBuf>, ConfigError> {
-    let field = section.required_text("directory", why)?;
+fn private_directory(field: Field<String>, base: &Path) -> Result<Field<PathBuf>, ConfigError> {
     if field.value.is_empty() {
         return Err(field.invalid("must be the path of a directory"));
     }

@@ -62,6 +62,8 @@ pub struct Tail {
 struct State {
     /// All changes up to this one are known.
     newest: Revision,
+    /// The newest change that was noted, here or from the log.
+    noted: Revision,
     /// Of what was loaded before this revision nothing is known.
     floor: Revision,
     /// When the newest reading of the log began.
@@ -129,11 +131,15 @@ impl Tail {
         revision < state.floor || state.interactions.get(key).is_some_and(|touch| touch.revision > revision)
     }
 
-    /// Notes changes, which may be known already.
+    /// Notes changes of this process, which may be known already. Where others write, too, they say nothing of the changes
+    /// before them, and the log is read all the same.
     pub fn note(&self, changes: &[Touched], uptime: Duration) {
         let mut state = self.lock();
         for change in changes {
             state.note(change, uptime);
+            if self.is_exact() {
+                state.newest = state.newest.max(change.revision);
+            }
         }
         state.sweep(uptime);
     }
@@ -168,9 +174,7 @@ impl Tail {
         // What the log told, and no more: a lower revision than the newest may still be on its way into it.
         state.newest = state.newest.max(from);
         state.ahead = store_now.duration_since(now);
-        for change in &changes {
-            state.note(change, began);
-        }
+        state.note_page(&changes, began);
         state.read_at = Some(began);
         Ok(())
     }
@@ -188,7 +192,7 @@ impl Tail {
         loop {
             let page: Vec<Touched> =
                 log.changes_after(self.newest(), PAGE).await?.into_iter().map(Touched::from).collect();
-            self.note(&page, clock.uptime());
+            self.note_page(&page, clock.uptime());
             if page.len() < PAGE as usize {
                 break;
             }
@@ -219,6 +223,12 @@ impl Tail {
         }
     }
 
+    fn note_page(&self, page: &[Touched], uptime: Duration) {
+        let mut state = self.lock();
+        state.note_page(page, uptime);
+        state.sweep(uptime);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -234,12 +244,20 @@ impl State {
                 raise(&mut self.interactions, interaction.as_ref(), touch);
             }
         }
-        self.newest = self.newest.max(change.revision);
+        self.noted = self.noted.max(change.revision);
         if self.accounts.len() + self.interactions.len() > MOST_KEPT {
             // An import of the whole company: all that was loaded before counts for nothing.
-            self.floor = self.newest;
+            self.floor = self.noted;
             self.accounts = HashMap::new();
             self.interactions = HashMap::new();
+        }
+    }
+
+    /// Notes what the log tells, which goes on where its last reading ended.
+    fn note_page(&mut self, page: &[Touched], at: Duration) {
+        for change in page {
+            self.note(change, at);
+            self.newest = self.newest.max(change.revision);
         }
     }
 

@@ -92,6 +92,10 @@ impl Floor {
 /// 2^20 s is above the longest lock that is allowed, and far below what 64 bits of microseconds hold.
 pub(crate) const MOST_DOUBLINGS: u32 = 20;
 
+/// How far the times of two calls may lie apart and still be those of sound clocks, in seconds: an hour, far above what a
+/// call takes or a host's clock is off. A lock that lies further ahead than the longest and this was set by a wrong clock.
+pub(crate) const CLOCKS_APART_S: u32 = 3_600;
+
 /// More free tries would be a lane without locks.
 const MOST_FREE_FAILURES: u32 = 10;
 

@@ -85,6 +85,9 @@ fn the_example_starts_and_its_values_are_the_defaults() {
     assert_eq!(config.stop, Stop::default());
     assert_eq!(config.log, Log::default());
     assert_eq!(config.data.directory, setup.home.path().join("data"));
+    assert_eq!(config.data.shared_directory, None);
+    let sharing = setup.parse(&shared("'people'")).unwrap();
+    assert_eq!(sharing.data.shared_directory, Some(setup.home.path().join("people")));
     let minimal = setup.parse(&sound_client()).unwrap();
     assert_eq!(minimal.policy, config.policy);
     assert_eq!(minimal.verify, config.verify);
@@ -238,6 +241,15 @@ fn a_setting_that_will_not_do_is_refused_with_line_and_key() {
         (&sound_client().replace("'keys'", "'data/keys'"), ":3: keys.directory: must lie outside data.directory"),
         (&sound_client().replace("'keys'", "'data'"), ":3: keys.directory: must lie outside data.directory"),
         (&sound_client().replace("'keys'", "'other/../data/keys'"), ":3: keys.directory: must lie outside"),
+        (&shared("'data'"), ":4: data.shared_directory: must lie apart from data.directory, which one sidecar"),
+        (&shared("'data/people'"), ":4: data.shared_directory: must lie apart from data.directory"),
+        (
+            &shared("'people'").replace("'data'", "'people/one'"),
+            ":4: data.shared_directory: must lie apart from data.directory",
+        ),
+        (&shared("'keys'"), ":3: keys.directory: must lie outside data.shared_directory"),
+        (&shared("''"), ":4: data.shared_directory: must be the path of a directory"),
+        (&shared("true"), "data.shared_directory: must be text, and this is true or false"),
         // Clients.
         (SOUND, "client is missing: without a client system nobody may ask"),
         (&client("rpcs = ['Authorize']"), "client.name is missing"),
@@ -397,6 +409,11 @@ fn a_directory_that_strangers_can_enter_is_refused() {
     chmod(&keys, 0o750);
     let refusal = setup.refusal(&sound_client());
     assert!(refusal.contains("keys.directory: keys is open to others (mode 0750); chmod it to 0700"), "{refusal}");
+}
+
+/// Sound, but for a shared directory on line 4.
+fn shared(directory: &str) -> String {
+    sound_client().replace("[[client]]", &format!("data.shared_directory = {directory}\n[[client]]"))
 }
 
 #[test]

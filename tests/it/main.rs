@@ -27,6 +27,7 @@ mod crash;
 mod delivery;
 mod directory;
 mod examples;
+mod fleet;
 mod house;
 mod import;
 mod instructions;

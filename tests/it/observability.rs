@@ -295,7 +295,8 @@ fn events(printed: &str) -> Vec<Value> {
     lines.filter(|event| event["target"] == "countersign::call").collect()
 }
 
-async fn scrape(address: SocketAddr) -> String {
+/// What Prometheus reads there.
+pub async fn scrape(address: SocketAddr) -> String {
     let answer = exchange(address, "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
@@ -334,7 +335,8 @@ fn labels(line: &str) -> BTreeMap<String, String> {
 }
 
 /// The value of the sample with these labels; 0: there is none.
-fn value(text: &str, name: &str, wanted: &[(&str, &str)]) -> u64 {
+/// The value of a series; 0 while there is none.
+pub fn value(text: &str, name: &str, wanted: &[(&str, &str)]) -> u64 {
     let wanted: BTreeMap<_, _> = wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let found = text.lines().find(|line| line.split(['{', ' ']).next() == Some(name) && labels(line) == wanted);
     let value: f64 = found.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap());

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::Write,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
 
@@ -29,7 +29,11 @@ impl Process {
 
     /// As `serve`, with these variables.
     pub fn serve_with(home: &Home, settings: &str, variables: &[(&str, &str)]) -> Self {
-        let config = home.config_file(loopback(0), settings);
+        Self::start(&home.config_file(loopback(0), settings), variables)
+    }
+
+    /// Starts it with this config and these variables.
+    pub fn start(config: &Path, variables: &[(&str, &str)]) -> Self {
         let printed = config.with_file_name(format!("printed-{}", uuid::Uuid::new_v4()));
         let out = File::create(&printed).unwrap();
         let child = Command::new(BINARY)

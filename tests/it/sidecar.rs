@@ -20,7 +20,7 @@ use countersign::{
         EndInteractionResponse, ReadDeliveryRequest, ReadDeliveryResponse,
         authorization_service_client::AuthorizationServiceClient,
     },
-    identity::{hasher::Counts, passphrase::Passphrase},
+    identity::{hasher::Counts, keys, passphrase::Passphrase},
     manage::passphrase::Whose,
 };
 use tonic::{Code, Request, Status, transport::Channel};
@@ -73,12 +73,26 @@ const CLIENTS: [(&str, &str); 6] = [
 pub struct Home {
     folder: tempfile::TempDir,
     tokens: Vec<(&'static str, String)>,
+    shares_people: bool,
 }
 
 impl Home {
     pub fn new() -> Self {
         let tokens = CLIENTS.map(|(name, _)| (name, token::draw().unwrap().to_string())).to_vec();
-        Self { folder: tempfile::tempdir().unwrap(), tokens }
+        Self { folder: tempfile::tempdir().unwrap(), tokens, shares_people: false }
+    }
+
+    /// One for several sidecars, which share the directory of people and the keys.
+    pub fn shared() -> Self {
+        let home = Self { shares_people: true, ..Self::new() };
+        for purpose in keys::Purpose::ALL {
+            keys::create(&home.path("keys"), purpose, SystemClock::start().now()).unwrap();
+        }
+        home
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     pub fn token(&self, client: &str) -> &str {
@@ -87,8 +101,9 @@ impl Home {
 
     /// Writes a config that listens on this address, with more settings, and returns its path.
     pub fn config_file(&self, tcp: SocketAddr, settings: &str) -> PathBuf {
+        let people = if self.shares_people { "shared_directory = \"people\"\n" } else { "" };
         let mut text =
-            format!("[listen]\ntcp = \"{tcp}\"\n[data]\ndirectory = \"data\"\n[keys]\ndirectory = \"keys\"\n");
+            format!("[listen]\ntcp = \"{tcp}\"\n[data]\ndirectory = \"data\"\n{people}[keys]\ndirectory = \"keys\"\n");
         text.push_str(settings);
         // Nobody has to notice that a sidecar of the tests goes away.
         if !settings.contains("[stop]") {

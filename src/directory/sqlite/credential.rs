@@ -21,7 +21,7 @@ use crate::{
     },
     throttle::{
         Lane, Line,
-        floor::{Floor, MOST_DOUBLINGS, MOST_FAILURES},
+        floor::{CLOCKS_APART_S, Floor, MOST_DOUBLINGS, MOST_FAILURES},
     },
 };
 
@@ -172,8 +172,9 @@ fn count(
                  failures = l.failures + 1,
                  locked_until = CASE WHEN l.failures < :free THEN 0
                      ELSE :now + min(:longest, :first << min(l.failures - :free, :doublings)) END
-             -- A lock of more than the longest was set by a clock that was wrong, and is none.
-             WHERE l.failures < :close AND (l.locked_until <= :now OR l.locked_until > :now + :longest)
+             -- A lock of more than the longest was set by a clock that was wrong, and is none; one by a call that took its
+             -- time a little later, or on another host, is one.
+             WHERE l.failures < :close AND (l.locked_until <= :now OR l.locked_until > :now + :longest + :apart)
              RETURNING credential, failures,
                  (SELECT phc FROM credential_hash h WHERE h.credential = credential_lane.credential),
                  (SELECT version FROM credential c WHERE c.id = credential_lane.credential)"
@@ -185,6 +186,7 @@ fn count(
             ":free": floor.free_failures,
             ":first": microseconds(floor.first_lock_s),
             ":longest": microseconds(floor.longest_lock_s),
+            ":apart": microseconds(CLOCKS_APART_S),
             ":doublings": MOST_DOUBLINGS,
             ":close": floor.failures_to_close,
             ":most": MOST_FAILURES,

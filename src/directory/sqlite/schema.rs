@@ -1,6 +1,6 @@
 //! The file: how it is opened, and the migrations that bring it to the newest schema.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, thread, time::Duration};
 
 use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
 
@@ -21,30 +21,37 @@ pub(super) const DIRECTORY_TABLES: [&str; 8] = [
 /// Opens the writer's connection and applies what migrations are missing.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let mut connection = Connection::open(path)?;
+    prepare(&mut connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: a commit is answered only when the log is on disk, so an answered write outlives a loss of power.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    prepare(&connection)?;
     migrate(&mut connection, &MIGRATIONS)?;
     Ok(connection)
 }
 
 /// Opens a connection that can read only. The writer's must have been opened before.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
-    let connection = Connection::open(path)?;
+    let mut connection = Connection::open(path)?;
+    prepare(&mut connection)?;
     connection.pragma_update(None, "query_only", true)?;
-    prepare(&connection)?;
     Ok(connection)
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_handler(Some(wait))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     // Without it SQLite plans many a statement anew for each value that is bound: half of what a read costs.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
+}
+
+/// Waits a moment for whoever holds the file, and says whether to try again. SQLite's own waiting grows to 100 ms a step, in
+/// which the file is free and taken again many times.
+fn wait(tries: i32) -> bool {
+    thread::sleep(BETWEEN_TRIES);
+    tries < MOST_TRIES
 }
 
 /// Applies the migrations after `user_version`, each in its own transaction.
@@ -75,8 +82,10 @@ const MIGRATIONS: [&str; 6] = [
     include_str!("../../../migrations/0006_ended.sql"),
 ];
 
-/// Only a checkpoint can make anybody wait, as one process owns the file; 5 s is far above any.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Only a checkpoint makes anybody wait while one process owns the file, and in a shared one a commit of another: each takes a
+/// few milliseconds. What still finds it busy after 5 s is not committed, and whoever waits is told so.
+const MOST_TRIES: i32 = 5_000;
+const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 
 /// More than there are statements in this room, so that none is prepared twice.
 const STATEMENTS_KEPT: usize = 128;

@@ -36,6 +36,14 @@ fn a_change_of_nobody_in_particular_outdates_everything() {
 }
 
 #[test]
+fn where_others_write_an_own_change_hides_none_of_theirs() {
+    let tail = Tail::new(Writers::Others);
+    tail.note(&[touched(9, "a")], SECOND);
+    assert_eq!(tail.newest(), Revision(0), "the log is read on from there");
+    assert!(tail.account_changed_after(&account("a"), Revision(8)));
+}
+
+#[test]
 fn a_change_is_remembered_for_as_long_as_an_entry_may_live() {
     let tail = Tail::new(Writers::Ourselves);
     tail.note(&[touched(7, "a")], SECOND);

@@ -87,6 +87,31 @@ fn five_failures_are_free_then_each_locks_for_twice_as_long_until_twenty_close_t
 
 // proves: A10, N3
 #[test]
+fn the_longest_lock_holds_for_a_call_whose_clock_is_behind_that_of_the_one_that_set_it() {
+    block_on(async {
+        let sampled = Sampled::new().await;
+        let credentials = sampled.credentials();
+        set(&credentials, &own(sample::BEN), "$ben").await;
+        let longest = SignedDuration::from_secs(Floor::default().longest_lock_s.into());
+        let (mut at, mut until) = (now(), now());
+        // Until a failure locks for as long as any does.
+        while until - at < longest {
+            at = until;
+            let failures = granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, at).await).failures;
+            until = at + Floor::default().lock_after(failures);
+        }
+        for behind in [SignedDuration::from_micros(1), SignedDuration::from_mins(10)] {
+            let tried = reserve(&credentials, sample::BEN, Lane::Unfamiliar, at - behind).await;
+            assert_eq!(tried, Tried::Held(Held::Locked { until }), "{behind:#} behind");
+        }
+        // But not one that a clock set which was a day ahead.
+        let day = SignedDuration::from_hours(24);
+        granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, at - day).await);
+    });
+}
+
+// proves: A10, N3
+#[test]
 fn two_hundred_guesses_at_once_run_as_many_hashes_as_are_free() {
     block_on(async {
         let sampled = Sampled::new().await;

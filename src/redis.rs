@@ -16,6 +16,7 @@ mod failure;
 mod keeper;
 mod link;
 mod login;
+pub mod server;
 pub mod settings;
 
 pub use failure::{Failure, Kind};

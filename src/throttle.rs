@@ -20,6 +20,7 @@ pub mod floor;
 pub mod key;
 pub mod lane;
 pub mod memory;
+pub mod redis;
 pub mod release;
 pub(crate) mod reserve;
 mod rules;
@@ -171,7 +172,7 @@ pub struct Grant {
     /// When the calling number may try again, should this one fail and leave it none. `None` also when only the
     /// interaction has none left: another call may go on.
     pub retry_at: Option<Timestamp>,
-    /// Whether the unfamiliar lane is narrowed, and this attempt is in it. For the audit.
+    /// Whether the unfamiliar lane is narrowed, by an alarm or by suspicion, and this attempt is in it. For the audit.
     pub narrowed: bool,
     /// Alarms that this attempt raised: each is given once, when it begins.
     pub raised: Vec<Alarm>,
@@ -191,7 +192,8 @@ pub enum AccountBudget {
 pub struct Refusal {
     /// Which budget is spent.
     pub by: SourceBudget,
-    /// When it has a place again; `None` for the interaction, which takes no more tries: another call may go on.
+    /// When it has a place again, at the latest; `None` for the interaction, which takes no more tries: another call may
+    /// go on.
     pub retry_at: Option<Timestamp>,
     /// Whether it was spent because the unfamiliar lane is narrowed. For the audit.
     pub narrowed: bool,
@@ -275,7 +277,8 @@ pub enum ThrottleError {
 /// - count what is reserved and not settled as a failure, for 24 hours, and forget it within 25;
 /// - give back at a success the attempt's own units and no others, so that no budget ever exceeds its start;
 /// - never let its clock for a key go back: a time before the newest that the key has seen counts as that;
-/// - notice that it has lost its counters ([`Alarm::CountersLost`]) and narrow the unfamiliar lane for 24 hours.
+/// - notice that it has lost its counters, say so once ([`Alarm::CountersLost`], again only to the attempt that was told),
+///   and for 24 hours let the windows of the unfamiliar lane start half spent: rounded down, at least one is left.
 ///
 /// The budgets need no common transaction: each is one key, so that a cluster can hold them in different places.
 #[async_trait]

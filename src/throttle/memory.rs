@@ -25,7 +25,20 @@ pub struct MemoryBudgets {
 struct Kept {
     windows: HashMap<Key, Window<Member>>,
     new_keys: HashMap<Key, (i64, u32)>,
-    suspect_until: Timestamp,
+    /// Since the counters were lost, or for as long as nothing was.
+    past: Past,
+}
+
+/// What the store knows about its own past.
+#[derive(Default)]
+enum Past {
+    /// Nothing was lost.
+    #[default]
+    Whole,
+    /// All was lost, and nobody has been told.
+    Lost,
+    /// This attempt was told.
+    Suspect { until: Timestamp, told: Member },
 }
 
 impl MemoryBudgets {
@@ -33,6 +46,12 @@ impl MemoryBudgets {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { settings, windows: Mutex::default() }
+    }
+
+    /// Loses every counter, as a store does that restarts empty.
+    pub fn lose(&self) {
+        let mut kept = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Kept { past: Past::Lost, ..Kept::default() };
     }
 }
 
@@ -92,7 +111,13 @@ impl Windows for Kept {
         Ok(*keys)
     }
 
-    fn suspicion(&mut self, _until: Timestamp) -> Result<Suspicion, Infallible> {
-        Ok(Suspicion { until: self.suspect_until, begins: false })
+    fn suspicion(&mut self, member: Member, begins_until: Timestamp) -> Result<Suspicion, Infallible> {
+        if let Past::Lost = self.past {
+            self.past = Past::Suspect { until: begins_until, told: member };
+        }
+        Ok(match self.past {
+            Past::Suspect { until, told } => Suspicion { until, begins: told == member },
+            Past::Whole | Past::Lost => Suspicion { until: Timestamp::MIN, begins: false },
+        })
     }
 }

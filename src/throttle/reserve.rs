@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     AccountBudget, Alarm, Attempt, Grant, Key, Lane, Outcome, Refusal, Reservation, Settings, SourceBudget, Spread,
-    budget::{Rule, SPAN, Taken},
+    budget::{LONGEST_KEPT, Rule, SPAN, Taken},
 };
 
 /// What a store of windows can do. Each call is atomic; no two need to be together.
@@ -27,8 +27,8 @@ pub(crate) trait Windows {
     /// Counts one more new key of a client in the minute of `now`, and returns how many there are with it.
     fn count_new_key(&mut self, client: Key, now: Timestamp) -> Result<u32, Self::Error>;
 
-    /// Until when the store is under suspicion; one that has lost its counters begins with `until`, and says so.
-    fn suspicion(&mut self, until: Timestamp) -> Result<Suspicion, Self::Error>;
+    /// Until when the store is under suspicion. One that has lost its counters begins with `until`, and says so to `member`.
+    fn suspicion(&mut self, member: Member, until: Timestamp) -> Result<Suspicion, Self::Error>;
 }
 
 /// Who has a unit: an attempt, or, where different accounts are counted, an account.
@@ -47,11 +47,12 @@ pub(crate) fn reserve<W: Windows>(
     settings: &Settings,
 ) -> Result<Reservation, W::Error> {
     let mut raised = Vec::new();
-    let narrowed = is_narrowed(windows, attempt, settings, &mut raised)?;
+    let narrowing = narrowing(windows, attempt, settings, &mut raised)?;
+    let narrowed = narrowing != Narrowing::default();
     let (interaction, number) = source_keys(windows, attempt, settings)?;
     let member = *attempt.id.as_bytes();
 
-    let by_interaction = settings.interaction_rule(narrowed);
+    let by_interaction = narrowing.rule(|narrow| settings.interaction_rule(narrow));
     let mut tries_left = match windows.take(interaction, member, by_interaction, attempt.now)? {
         Taken::Granted { left, .. } => left,
         Taken::Spent { .. } => {
@@ -61,7 +62,7 @@ pub(crate) fn reserve<W: Windows>(
     };
     let mut retry_at = None;
     if let Some(number) = number {
-        match windows.take(number, member, settings.number_rule(narrowed), attempt.now)? {
+        match windows.take(number, member, narrowing.rule(|narrow| settings.number_rule(narrow)), attempt.now)? {
             Taken::Granted { left, frees_at } => {
                 retry_at = (left == 0).then_some(frees_at);
                 tries_left = tries_left.min(left);
@@ -73,7 +74,7 @@ pub(crate) fn reserve<W: Windows>(
         }
     }
     note_spread(windows, attempt, settings, &mut raised)?;
-    let account = take_account(windows, attempt)?;
+    let account = take_account(windows, attempt, narrowing)?;
     Ok(Reservation::Granted(Grant { account, tries_left, retry_at, narrowed, raised }))
 }
 
@@ -94,25 +95,48 @@ pub(crate) fn settle<W: Windows>(windows: &mut W, attempt: &Attempt, outcome: Ou
     Ok(())
 }
 
-/// Whether this attempt goes by the narrower figures. A familiar one never does.
-fn is_narrowed<W: Windows>(
+/// By which figures an attempt goes. A familiar one always goes by the full ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Narrowing {
+    /// Too many accounts were tried.
+    is_alarmed: bool,
+    /// The store has lost its counters: its windows start half spent, rounded down, and at least one place is left.
+    is_suspect: bool,
+}
+
+impl Narrowing {
+    /// Of a rule that is given for the full figures and for the narrow ones.
+    fn rule(self, of: impl Fn(bool) -> Rule) -> Rule {
+        let Rule { mut cap, span } = of(self.is_alarmed);
+        if self.is_suspect {
+            let full = of(false).cap;
+            cap = cap.min(full.saturating_sub(full / 2));
+        }
+        Rule { cap, span }
+    }
+}
+
+fn narrowing<W: Windows>(
     windows: &mut W,
     attempt: &Attempt,
     settings: &Settings,
     raised: &mut Vec<Alarm>,
-) -> Result<bool, W::Error> {
-    let suspicion = windows.suspicion(attempt.now.saturating_add(SPAN).unwrap_or(Timestamp::MAX))?;
+) -> Result<Narrowing, W::Error> {
+    let begins_until = attempt.now.saturating_add(SPAN).unwrap_or(Timestamp::MAX);
+    let suspicion = windows.suspicion(*attempt.id.as_bytes(), begins_until)?;
     if suspicion.begins {
         raised.push(Alarm::CountersLost);
     }
     if attempt.lane != Lane::Unfamiliar {
-        return Ok(false);
+        return Ok(Narrowing::default());
     }
-    let mut narrowed = attempt.now < suspicion.until;
+    // An end far ahead was written by a clock that was wrong.
+    let is_suspect = attempt.now < suspicion.until && suspicion.until.duration_since(attempt.now) <= LONGEST_KEPT;
+    let mut is_alarmed = false;
     for (scope, rule, _) in scopes(attempt, settings) {
-        narrowed |= windows.live(scope, rule.span, attempt.now)? >= rule.cap;
+        is_alarmed |= windows.live(scope, rule.span, attempt.now)? >= rule.cap;
     }
-    Ok(narrowed)
+    Ok(Narrowing { is_alarmed, is_suspect })
 }
 
 /// The counters of the source: its own, or, for a new one of a client that made too many in this minute, shared ones.
@@ -157,8 +181,12 @@ fn note_spread<W: Windows>(
     Ok(())
 }
 
-fn take_account<W: Windows>(windows: &mut W, attempt: &Attempt) -> Result<AccountBudget, W::Error> {
-    let rule = Rule { cap: attempt.account_cap, span: SPAN };
+fn take_account<W: Windows>(
+    windows: &mut W,
+    attempt: &Attempt,
+    narrowing: Narrowing,
+) -> Result<AccountBudget, W::Error> {
+    let rule = narrowing.rule(|_| Rule { cap: attempt.account_cap, span: SPAN });
     let taken = windows.take(attempt.account, *attempt.id.as_bytes(), rule, attempt.now)?;
     Ok(match taken {
         Taken::Spent { .. } if !attempt.is_nobody => AccountBudget::Spent,

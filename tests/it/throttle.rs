@@ -19,15 +19,20 @@ use countersign::{
     interaction::Attestation,
     throttle::{
         AccountBudget, Aim, Alarm, Attempt, AttemptId, Budgets, Charged, DigestKey, Grant, Lane, Line, Outcome,
-        Refusal, Reservation, Rules, Settings, Source, SourceBudget, floor::Floor, memory::MemoryBudgets,
+        Refusal, Reservation, Rules, Settings, Source, SourceBudget, ThrottleError,
+        floor::Floor,
+        memory::MemoryBudgets,
+        redis::{Clock, Fitness, RedisBudgets},
     },
 };
 use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
 mod budgets;
+mod fleet;
 mod floor;
 mod siege;
+mod twins;
 
 fn now() -> Timestamp {
     "2026-11-24T09:00:00Z".parse().unwrap()

@@ -129,7 +129,7 @@ impl Windows for Rows<'_, '_> {
         Ok(keys.unwrap_or(u32::MAX))
     }
 
-    fn suspicion(&mut self, until: Timestamp) -> Result<Suspicion, DirectoryError> {
+    fn suspicion(&mut self, _member: Member, until: Timestamp) -> Result<Suspicion, DirectoryError> {
         let known =
             self.transaction.find_row("SELECT suspect_until FROM throttle_store", (), |row| timestamp(row, 0))?;
         if let Some(until) = known {

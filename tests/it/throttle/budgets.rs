@@ -1,10 +1,11 @@
 //! The contract of [`Budgets`]: each function takes any store, with full budgets.
 
 use super::*;
+use crate::redis::{connected, server::Server, vouch};
 
 /// A call, as the tests describe it.
 #[derive(Clone)]
-struct Call {
+pub struct Call {
     interaction: String,
     number: Option<E164>,
     account: &'static str,
@@ -13,28 +14,28 @@ struct Call {
 }
 
 impl Call {
-    fn new(interaction: &str) -> Self {
+    pub fn new(interaction: &str) -> Self {
         Self { interaction: interaction.into(), number: None, account: sample::ACME, lane: Lane::Unfamiliar, at: now() }
     }
 
-    fn from(self, number: E164) -> Self {
+    pub fn from(self, number: E164) -> Self {
         Self { number: Some(number), ..self }
     }
 
-    fn on(self, account: &'static str) -> Self {
+    pub fn on(self, account: &'static str) -> Self {
         Self { account, ..self }
     }
 
-    fn at(self, at: Timestamp) -> Self {
+    pub fn at(self, at: Timestamp) -> Self {
         Self { at, ..self }
     }
 
-    fn familiar(self) -> Self {
+    pub fn familiar(self) -> Self {
         let lane = Lane::Familiar(rules().line(self.number.as_ref(), Some(Attestation::A)).unwrap());
         Self { lane, ..self }
     }
 
-    fn attempt(&self) -> Attempt {
+    pub fn attempt(&self) -> Attempt {
         self.attempt_at(&AccountSelector::Id(AccountId::new(self.account)), true)
     }
 
@@ -56,25 +57,25 @@ impl Call {
     }
 }
 
-async fn reserve(budgets: &dyn Budgets, call: &Call) -> Reservation {
+pub async fn reserve(budgets: &dyn Budgets, call: &Call) -> Reservation {
     budgets.reserve(&call.attempt()).await.unwrap()
 }
 
-fn granted(reservation: Reservation) -> Grant {
+pub fn granted(reservation: Reservation) -> Grant {
     match reservation {
         Reservation::Granted(grant) => grant,
         Reservation::Refused(refusal) => panic!("refused: {refusal:?}"),
     }
 }
 
-fn refused(reservation: Reservation) -> Refusal {
+pub fn refused(reservation: Reservation) -> Refusal {
     match reservation {
         Reservation::Refused(refusal) => refusal,
         Reservation::Granted(grant) => panic!("granted: {grant:?}"),
     }
 }
 
-/// Runs a part of the contract over both stores.
+/// Runs a part of the contract over every store.
 fn over_every_store<F>(settings: Settings, part: impl Fn(Arc<dyn Budgets>) -> F)
 where
     F: Future<Output = ()>,
@@ -82,8 +83,19 @@ where
     block_on(async {
         part(Arc::new(MemoryBudgets::new(settings.clone()))).await;
         let sampled = Sampled::new().await;
-        part(Arc::new(sampled.budgets(settings))).await;
+        part(Arc::new(sampled.budgets(settings.clone()))).await;
+        let server = Server::start(&[]);
+        part(Arc::new(in_redis(&server, settings).await)).await;
     });
+}
+
+/// Budgets in this Redis, by the clock of the attempts, as if it had never lost anything.
+pub async fn in_redis(server: &Server, settings: Settings) -> RedisBudgets {
+    let budgets = RedisBudgets::new(connected(server.settings()).await, settings, Clock::Attempt);
+    assert_eq!(budgets.look().await, Ok(Fitness::Fit));
+    drop(reserve(&budgets, &Call::new("the first of all")).await);
+    vouch(server);
+    budgets
 }
 
 // proves: A6
@@ -311,12 +323,70 @@ fn what_no_window_counts_is_deleted_within_twenty_five_hours() {
 #[test]
 fn lost_windows_are_suspicion_and_no_fresh_start() {
     block_on(async {
+        let memory = MemoryBudgets::new(Settings::default());
+        memory.lose();
+        starts_half_spent(&memory).await;
+
         let lost = "DELETE FROM throttle_unit; DELETE FROM throttle_new_key; DELETE FROM throttle_store;";
         let sampled = Sampled::new().await.tampered(lost);
-        let budgets = sampled.budgets(Settings::default());
-        let first = granted(reserve(&budgets, &Call::new("1")).await);
-        assert_eq!((first.raised.as_slice(), first.narrowed), ([Alarm::CountersLost].as_slice(), true));
-        assert!(refused(reserve(&budgets, &Call::new("1")).await).raised.is_empty());
-        assert!(!granted(reserve(&budgets, &Call::new("2").at(after(86_400))).await).narrowed);
+        starts_half_spent(&sampled.budgets(Settings::default())).await;
+
+        let server = Server::start(&[]);
+        let redis = in_redis(&server, Settings::default()).await;
+        for spent in 0..20 {
+            drop(reserve(&redis, &Call::new(&spent.to_string()).from(number(1))).await);
+        }
+        server.say::<()>("FLUSHALL");
+        starts_half_spent(&redis).await;
+    });
+}
+
+/// What is left in a store that has lost its counters: half of everything for strangers, rounded up, for a day.
+async fn starts_half_spent(budgets: &dyn Budgets) {
+    let first = granted(reserve(budgets, &Call::new("1").from(number(1))).await);
+    assert_eq!((first.raised.as_slice(), first.narrowed), ([Alarm::CountersLost].as_slice(), true));
+    assert_eq!(first.tries_left, 1, "an interaction of three has two");
+    let second = granted(reserve(budgets, &Call::new("1").from(number(1))).await);
+    assert_eq!((second.tries_left, second.raised.as_slice()), (0, [].as_slice()), "it is told once");
+    assert_eq!(refused(reserve(budgets, &Call::new("1").from(number(1))).await).by, SourceBudget::Interaction);
+    for third in 3..=5 {
+        granted(reserve(budgets, &Call::new(&third.to_string()).from(number(1))).await);
+    }
+    let sixth = refused(reserve(budgets, &Call::new("6").from(number(1))).await);
+    assert_eq!((sixth.by, sixth.narrowed), (SourceBudget::CallingNumber, true), "a number of ten has five");
+    for other in 6..=8 {
+        let grant = granted(reserve(budgets, &Call::new(&format!("other {other}"))).await);
+        assert_eq!(grant.account, AccountBudget::Open, "{other}");
+    }
+    let ninth = granted(reserve(budgets, &Call::new("other 9")).await);
+    assert_eq!(ninth.account, AccountBudget::Spent, "an account of fifteen has eight");
+    for left in [2, 1, 0] {
+        let familiar = granted(reserve(budgets, &Call::new("owner").from(number(2)).familiar()).await);
+        assert_eq!((familiar.tries_left, familiar.narrowed, familiar.account), (left, false, AccountBudget::Open));
+    }
+    let later = granted(reserve(budgets, &Call::new("later").from(number(3)).at(after(86_400))).await);
+    assert_eq!((later.tries_left, later.narrowed), (2, false));
+}
+
+// proves: A36
+#[test]
+fn under_suspicion_one_place_is_left_where_there_was_only_one() {
+    block_on(async {
+        let settings = Settings {
+            interaction_tries: 1,
+            narrowed_interaction_tries: 1,
+            number_failures: 1,
+            narrowed_number_failures: 1,
+            ..Settings::default()
+        };
+        let memory = MemoryBudgets::new(settings.clone());
+        memory.lose();
+        let server = Server::start(&[]);
+        let redis = in_redis(&server, settings).await;
+        server.say::<()>("FLUSHALL");
+        for budgets in [&memory as &dyn Budgets, &redis] {
+            granted(reserve(budgets, &Call::new("1").from(number(1))).await);
+            refused(reserve(budgets, &Call::new("1").from(number(1))).await);
+        }
     });
 }

@@ -1,0 +1,239 @@
+//! The windows of the throttle in Redis: what one sidecar counts, all of a fleet count.
+//!
+//! One script reserves, one settles, both within one hash slot: every attempt asks the fleet's own counter, so that
+//! spreading the others over a Cluster would keep nobody going when that one's node is gone, and would cost the one
+//! round trip and the one transaction (docs/decisions/0008). Any failure is [`ThrottleError::Unavailable`].
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use data_encoding::HEXLOWER;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    AccountBudget, Alarm, Attempt, Budgets, Grant, Key, Lane, Outcome, Refusal, Reservation, Settings, SourceBudget,
+    ThrottleError,
+    budget::{LONGEST_KEPT, SPAN},
+};
+use crate::redis::{Connection, Failure, Kind, Script, Standing, server};
+
+/// Budgets in Redis. Clones are the same budgets.
+#[derive(Clone)]
+pub struct RedisBudgets {
+    connection: Connection,
+    settings: Arc<Settings>,
+    clock: Clock,
+    reserve: Arc<Script>,
+    settle: Arc<Script>,
+    fitness: Arc<RwLock<Fitness>>,
+}
+
+/// By which clock windows go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// That of the Redis server: the clocks of the sidecars do not matter.
+    Server,
+    /// That of the attempt, for tests that move the time.
+    Attempt,
+}
+
+/// Whether counters may be kept in this Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fitness {
+    /// Nobody has seen it yet.
+    Unseen,
+    /// It keeps what it is given.
+    Fit,
+    /// It would lose counters silently, or does not understand the scripts; the text says what to do.
+    Unfit(Arc<str>),
+}
+
+impl RedisBudgets {
+    /// Budgets at the other end of `connection`; the settings have been validated. Nothing is reserved before
+    /// [`RedisBudgets::look`] has found it fit.
+    #[must_use]
+    pub fn new(connection: Connection, settings: Settings, clock: Clock) -> Self {
+        Self {
+            connection,
+            settings: Arc::new(settings),
+            clock,
+            reserve: Arc::new(Script::new(include_str!("redis/reserve.lua"))),
+            settle: Arc::new(Script::new(include_str!("redis/settle.lua"))),
+            fitness: Arc::new(RwLock::new(Fitness::Unseen)),
+        }
+    }
+
+    /// Looks whether this Redis may hold counters, and remembers what it finds. When it cannot be asked, what was found
+    /// before goes on.
+    ///
+    /// # Errors
+    /// Why it cannot be asked.
+    pub async fn look(&self) -> Result<Fitness, Failure> {
+        let found = match server::describe(&self.connection).await {
+            Ok(servers) => servers
+                .iter()
+                .find_map(server::Description::unfit_for_counters)
+                .map_or(Fitness::Fit, |why| Fitness::Unfit(why.into())),
+            Err(failure) if failure.kind() == Kind::Denied && self.connection.standing() == Standing::Up => {
+                Fitness::Unfit(format!("{failure}; it needs INFO, to see that nothing is evicted").into())
+            }
+            Err(failure) => return Err(failure),
+        };
+        *self.fitness.write().unwrap_or_else(PoisonError::into_inner) = found.clone();
+        Ok(found)
+    }
+
+    /// What the last look found.
+    #[must_use]
+    pub fn fitness(&self) -> Fitness {
+        self.fitness.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether places can be taken now; else why not.
+    ///
+    /// # Errors
+    /// [`ThrottleError::Unavailable`].
+    pub fn ready(&self) -> Result<(), ThrottleError> {
+        match (self.fitness(), self.connection.standing()) {
+            (_, Standing::Down(why)) => Err(unavailable(&why)),
+            (Fitness::Unfit(why), Standing::Up) => Err(ThrottleError::Unavailable(why)),
+            (Fitness::Unseen, Standing::Up) => Err(unavailable("nobody has looked yet whether this Redis evicts")),
+            (Fitness::Fit, Standing::Up) => Ok(()),
+        }
+    }
+
+    /// The connection.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    fn arguments(&self, attempt: &Attempt) -> Vec<Vec<u8>> {
+        let Settings { alarm, .. } = &*self.settings;
+        let cap = |narrowed| (self.settings.interaction_rule(narrowed).cap, self.settings.number_rule(narrowed).cap);
+        let ((interaction, number), (narrow_interaction, narrow_number)) = (cap(false), cap(true));
+        let now = match self.clock {
+            Clock::Server => String::new(),
+            Clock::Attempt => attempt.now.as_microsecond().to_string(),
+        };
+        let flag = |is_so: bool| if is_so { "1".to_owned() } else { "0".to_owned() };
+        let span = self.settings.alarm_rule(0).span;
+        let texts = [
+            now,
+            flag(attempt.lane == Lane::Unfamiliar),
+            flag(attempt.number.is_some()),
+            flag(attempt.spread.agent.is_some()),
+            flag(attempt.is_nobody),
+            interaction.to_string(),
+            narrow_interaction.to_string(),
+            number.to_string(),
+            narrow_number.to_string(),
+            attempt.account_cap.to_string(),
+            self.settings.new_keys_per_client_minute.to_string(),
+            alarm.client_accounts.to_string(),
+            alarm.agent_accounts.to_string(),
+            alarm.fleet_accounts.to_string(),
+            span.as_micros().to_string(),
+            SPAN.as_micros().to_string(),
+            LONGEST_KEPT.as_micros().to_string(),
+        ];
+        let ids = [attempt.id.as_bytes().to_vec(), attempt.spread.said.as_bytes().to_vec()];
+        ids.into_iter().chain(texts.into_iter().map(String::into_bytes)).collect()
+    }
+}
+
+#[async_trait]
+impl Budgets for RedisBudgets {
+    async fn reserve(&self, attempt: &Attempt) -> Result<Reservation, ThrottleError> {
+        self.ready()?;
+        let names = Names::of(attempt);
+        let keys = names.to_reserve(attempt);
+        let reply: (u8, u8, u32, i64, u8, u8) = self
+            .connection
+            .run(&self.reserve, &keys, &self.arguments(attempt))
+            .await
+            .map_err(|why| unavailable(&why))?;
+        let (places, narrowed, tries_left, retry_in, account, raised) = reply;
+        let narrowed = narrowed == 1;
+        let raised = ALARMS.into_iter().filter(|(bit, _)| raised & bit != 0).map(|(_, alarm)| alarm).collect();
+        // The script tells how long it takes, not when it is: the clocks of server and sidecar may differ.
+        let retry_at = u64::try_from(retry_in).ok().map(|micros| after(attempt.now, micros));
+        let by = match places {
+            0 => {
+                let account = if account == 1 { AccountBudget::Open } else { AccountBudget::Spent };
+                return Ok(Reservation::Granted(Grant { account, tries_left, retry_at, narrowed, raised }));
+            }
+            1 => SourceBudget::Interaction,
+            2 => SourceBudget::CallingNumber,
+            other => return Err(unavailable(format!("the script answers {other}"))),
+        };
+        Ok(Reservation::Refused(Refusal { by, retry_at, narrowed, raised }))
+    }
+
+    async fn settle(&self, attempt: &Attempt, outcome: Outcome) -> Result<(), ThrottleError> {
+        if outcome == Outcome::Failure {
+            return Ok(());
+        }
+        let keys = Names::of(attempt).to_settle(attempt);
+        let ids = [attempt.id.as_bytes(), attempt.spread.said.as_bytes()];
+        let given_back: Result<u8, Failure> = self.connection.run(&self.settle, &keys, &ids).await;
+        given_back.map(drop).map_err(|why| unavailable(&why))
+    }
+}
+
+/// The names of an attempt's keys: a version, the hash tag, what is counted, and the digest of whom.
+///
+/// The tag is of the key under which ids become digests, so that fleets with different keys share a Redis without
+/// meeting, and a Cluster holds each in one slot.
+struct Names {
+    start: String,
+}
+
+impl Names {
+    fn of(attempt: &Attempt) -> Self {
+        let fleet = HEXLOWER.encode(attempt.spread.fleet.as_bytes());
+        Self { start: format!("{VERSION}:{{{fleet}}}:") }
+    }
+
+    fn of_key(&self, counted: &str, key: Key) -> String {
+        format!("{}{counted}:{}", self.start, HEXLOWER.encode(key.as_bytes()))
+    }
+
+    fn to_reserve(&self, attempt: &Attempt) -> [String; 10] {
+        let [interaction, shared_interaction, number, shared_number, account, client, agent, fleet] =
+            self.to_settle(attempt);
+        let marker = format!("{}marker", self.start);
+        let new = self.of_key("new", attempt.spread.client);
+        [marker, interaction, shared_interaction, number, shared_number, new, client, agent, fleet, account]
+    }
+
+    fn to_settle(&self, attempt: &Attempt) -> [String; 8] {
+        let spread = attempt.spread;
+        [
+            self.of_key("interaction", attempt.interaction),
+            self.of_key("interaction", attempt.overflow.interaction),
+            // Without a number, and without an agent, names that nothing is ever put under.
+            attempt.number.map_or_else(|| format!("{}no_number", self.start), |number| self.of_key("number", number)),
+            self.of_key("number", attempt.overflow.number),
+            self.of_key("account", attempt.account),
+            self.of_key("client", spread.client),
+            spread.agent.map_or_else(|| format!("{}no_agent", self.start), |agent| self.of_key("agent", agent)),
+            self.of_key("fleet", spread.fleet),
+        ]
+    }
+}
+
+/// The beginning of every name: another form of what is kept gets another.
+const VERSION: &str = "cs1";
+
+/// In the order in which `throttle::reserve` raises them.
+const ALARMS: [(u8, Alarm); 4] = [(8, Alarm::CountersLost), (1, Alarm::Client), (2, Alarm::Agent), (4, Alarm::Fleet)];
+
+fn after(now: Timestamp, micros: u64) -> Timestamp {
+    let micros = SignedDuration::from_micros(i64::try_from(micros).unwrap_or(i64::MAX));
+    now.saturating_add(micros).unwrap_or(Timestamp::MAX)
+}
+
+fn unavailable(why: impl ToString) -> ThrottleError {
+    ThrottleError::Unavailable(why.to_string().into())
+}

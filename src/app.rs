@@ -38,10 +38,11 @@ use crate::{
     },
     manage::{import::Import, passphrase::Passphrases, people::People, reload::Reload},
     policy::{Bundle, BundleError, Current},
-    telemetry::{budgets::CountedBudgets, metrics::Metrics, port},
+    telemetry::{metrics::Metrics, port},
     throttle::{DigestKey, Rules},
 };
 
+mod counters;
 mod gauges;
 mod looks;
 mod reload;
@@ -101,6 +102,9 @@ pub enum StartError {
     /// The hashing threads do not start.
     #[error(transparent)]
     Hasher(#[from] hasher::StartError),
+    /// The Redis of the counters may not hold them.
+    #[error("redis.url: {0}")]
+    Counters(String),
     /// A socket cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -168,9 +172,17 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     let admin_socket = config.data.directory.join(ADMIN_SOCKET);
     let admin_listener = sockets::unix(&admin_socket, Mode::Owner).await?;
 
-    let budgets = SqliteBudgets::new(store.clone(), config.throttle.clone());
     let mut chores = JoinSet::new();
-    chores.spawn(forget_expired(budgets.clone(), Arc::clone(&clock)));
+    // Embedded windows are deleted even where Redis counts now: they may be of a time before.
+    let embedded = SqliteBudgets::new(store.clone(), config.throttle.clone());
+    chores.spawn(forget_expired(embedded, Arc::clone(&clock)));
+    let counters = match counters::Counters::open(&config, &foundation).await {
+        Ok(counters) => counters,
+        Err(error) => {
+            foundation.close();
+            return Err(error);
+        }
+    };
 
     let writers = match config.data.shared_directory {
         Some(_) => Writers::Others,
@@ -187,7 +199,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         clock: Arc::clone(&clock),
         passphrases: PassphraseParts {
             credentials: Arc::clone(credentials),
-            budgets: Arc::new(CountedBudgets { inner: budgets, metrics: Arc::clone(metrics) }),
+            budgets: counters.budgets(metrics),
             rules: Rules::new(digest, config.throttle),
             hasher: Arc::clone(hasher),
             floor: config.verify.floor,
@@ -231,6 +243,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         };
         chores.spawn(looks.keep_telling(health.clone()));
     }
+    counters.keep_telling(metrics, serving.health().cloned(), &mut chores);
     gauges::offer(&foundation, &policy, serving.health());
     let mut scrapes = JoinSet::new();
     if let Some(listener) = metrics_port {

@@ -10,7 +10,7 @@
 //! | [`authorize`] | what is decided: the recipe | traits and types of the rooms below |
 //! | [`manage`] | what is changed | traits and types of the rooms below |
 //! | [`identity`] | who is speaking | Argon2 in `identity/hasher*`, PASETO in `identity/token.rs` only |
-//! | [`throttle`] | how often one may try | nothing else |
+//! | [`throttle`] | how often one may try | Redis in `throttle/redis*` only |
 //! | [`directory`] | who may do what | SQLite in `directory/sqlite*` only |
 //! | [`policy`] | by which rules | Cedar in `policy/cedar.rs` only |
 //! | [`escalation`] | who decides instead | nothing else |

@@ -161,6 +161,17 @@ pub enum Reservation {
     Refused(Refusal),
 }
 
+impl Reservation {
+    /// The alarms that the attempt raised, whatever came of it.
+    #[must_use]
+    pub fn raised(&self) -> &[Alarm] {
+        match self {
+            Self::Granted(grant) => &grant.raised,
+            Self::Refused(refusal) => &refusal.raised,
+        }
+    }
+}
+
 /// Leave to try, as far as the source goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -246,6 +257,17 @@ impl Alarm {
             Self::Agent => "agent_tries_many_accounts",
             Self::Fleet => "fleet_tries_many_accounts",
             Self::CountersLost => "counters_lost",
+        }
+    }
+
+    /// What it means, for the log.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Client | Self::Agent | Self::Fleet => "passphrase attempts look like an attack",
+            Self::CountersLost => {
+                "the store of attempt budgets has lost what it knew: strangers start half spent for a day"
+            }
         }
     }
 }

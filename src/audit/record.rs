@@ -28,7 +28,7 @@ pub enum Record {
     DeliveryRead(DeliveryReadRecord),
     /// An operator or client changed something.
     Change(ChangeRecord),
-    /// The sidecar started, stopped or went on after an interruption, or its policy changed.
+    /// The sidecar started, stopped or went on after an interruption, its policy changed, or its counters were lost.
     Lifecycle(LifecycleRecord),
 }
 
@@ -307,10 +307,10 @@ pub struct ImportPart {
     pub changes: BTreeMap<String, u64>,
 }
 
-/// The sidecar started, stopped or went on after an interruption, or its policy changed.
+/// The sidecar started, stopped or went on after an interruption, its policy changed, or its counters were lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LifecycleRecord {
-    /// `started`, `stopped`, `resumed`, `policy_reloaded` or `policy_refused`.
+    /// `started`, `stopped`, `resumed`, `policy_reloaded`, `policy_refused` or `counters_lost`.
     pub event: String,
     /// The binary's version.
     pub version: String,

@@ -15,6 +15,9 @@ const LOOKS: u32 = 2;
 /// The name under which it is told whether the bundle in force is the one that its folder holds.
 pub const POLICY_HEALTH: &str = "countersign.policy";
 
+/// The name under which it is told whether tries can be counted, and so passphrases be taken.
+pub const COUNTERS_HEALTH: &str = "countersign.counters";
+
 /// The service, and the server as a whole.
 const SERVICES: [&str; 2] = [SERVICE_NAME, ""];
 
@@ -33,6 +36,7 @@ impl Health {
         let health = Self { reporter, serving: Arc::default(), unwell: Arc::default() };
         health.tell(true).await;
         health.set_policy_current(true).await;
+        health.set_counters_available(true).await;
         health
     }
 
@@ -63,6 +67,12 @@ impl Health {
         self.reporter.set_service_status(POLICY_HEALTH, status(current)).await;
     }
 
+    /// SERVING under [`COUNTERS_HEALTH`] when tries can be counted. The services themselves serve on: logins and tokens
+    /// need no count.
+    pub async fn set_counters_available(&self, available: bool) {
+        self.reporter.set_service_status(COUNTERS_HEALTH, status(available)).await;
+    }
+
     /// Whether SERVING is told.
     #[must_use]
     pub fn is_serving(&self) -> bool {
@@ -76,7 +86,7 @@ impl Health {
 
     /// Ends the streams of whoever watches, so that none of them holds the exit.
     pub(super) async fn dismiss(mut self) {
-        for service in SERVICES.into_iter().chain([POLICY_HEALTH]) {
+        for service in SERVICES.into_iter().chain([POLICY_HEALTH, COUNTERS_HEALTH]) {
             self.reporter.clear_service_status(service).await;
         }
     }

@@ -19,11 +19,7 @@ pub struct CountedBudgets<B> {
 impl<B: Budgets> Budgets for CountedBudgets<B> {
     async fn reserve(&self, attempt: &Attempt) -> Result<Reservation, ThrottleError> {
         let reservation = self.inner.reserve(attempt).await?;
-        let raised = match &reservation {
-            Reservation::Granted(grant) => &grant.raised,
-            Reservation::Refused(refusal) => &refusal.raised,
-        };
-        raised.iter().for_each(|alarm| self.metrics.alarmed(*alarm));
+        reservation.raised().iter().for_each(|alarm| self.metrics.alarmed(*alarm));
         Ok(reservation)
     }
 

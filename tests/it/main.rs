@@ -22,6 +22,7 @@ mod audit;
 mod cancel;
 mod cli;
 mod config;
+mod counters;
 mod coverage;
 mod crash;
 mod delivery;

@@ -8,7 +8,9 @@ use countersign::redis::{
 
 use crate::sidecar::{eventually, patiently};
 
+pub mod cluster;
 pub mod proxy;
+pub mod sentinel;
 pub mod server;
 
 use proxy::Proxy;

@@ -9,7 +9,7 @@ use std::{
 use countersign::{
     directory::sample,
     grpc::{
-        health::POLICY_HEALTH,
+        health::{COUNTERS_HEALTH, POLICY_HEALTH},
         proto::{
             DESCRIPTORS,
             countersign::v1::{Channel::Phone, authorization_service_server::SERVICE_NAME},
@@ -64,7 +64,7 @@ async fn reflection_lists_the_services_in_both_versions() {
 async fn health_is_told_per_service_without_a_token() {
     let sidecar = Sidecar::start().await;
     let mut health = HealthClient::new(sidecar.channel());
-    for service in ["", SERVICE_NAME, POLICY_HEALTH] {
+    for service in ["", SERVICE_NAME, POLICY_HEALTH, COUNTERS_HEALTH] {
         let request = HealthCheckRequest { service: service.to_owned() };
         let answer = patiently(health.check(request)).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving, "`{service}`");

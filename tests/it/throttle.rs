@@ -29,6 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
 mod budgets;
+mod failover;
 mod fleet;
 mod floor;
 mod siege;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::{Proved, Unproved};
 use crate::{
+    audit::{Record, record::LifecycleRecord},
     authorize::{Authorizer, Call, Step, Undecided},
     directory::{
         AccountSelector, Seen, Standing,
@@ -20,7 +21,9 @@ use crate::{
         hasher::{Against, HashPermit, Hasher, Match, Patience, Shed, Verdict},
         passphrase::{Passphrase, PassphraseProof},
     },
-    throttle::{AccountBudget, Aim, Attempt, AttemptId, Budgets, Charged, Grant, Outcome, Reservation, Rules, Source},
+    throttle::{
+        AccountBudget, Aim, Alarm, Attempt, AttemptId, Budgets, Charged, Grant, Outcome, Reservation, Rules, Source,
+    },
 };
 
 /// What verifying a passphrase works with.
@@ -59,14 +62,15 @@ impl Authorizer {
         let standing = seen.standing.as_deref();
         let attempt = self.attempt(call, standing, seen.attempt, now)?;
         let lane = attempt.lane().code();
-        let grant = match self.passphrases.budgets.reserve(&attempt).await? {
+        let reservation = self.passphrases.budgets.reserve(&attempt).await?;
+        self.note_alarms(reservation.raised()).await?;
+        let grant = match reservation {
             Reservation::Granted(grant) => grant,
             Reservation::Refused(refusal) => {
                 let retry_after = refusal.retry_at.map(|at| until(at, now));
                 return Ok(Proved::No(Unproved::SourceSpent { by: refusal.by, retry_after, lane }));
             }
         };
-        self.note_alarms(&grant);
         let reserved = Reserved { attempt, grant };
         let (matched, what) = self.hashed(call, permit, &reserved, standing, passphrase, now).await?;
         let wrong = |what| {
@@ -234,10 +238,16 @@ impl Authorizer {
         Some(StoredHashText::new(hash.phc()))
     }
 
-    fn note_alarms(&self, grant: &Grant) {
-        for alarm in &grant.raised {
-            tracing::warn!(alarm = alarm.code(), "passphrase attempts look like an attack");
+    /// Tells the log of alarms, and the audit of lost counters: from then on budgets are narrower, for a day.
+    async fn note_alarms(&self, raised: &[Alarm]) -> Result<(), Undecided> {
+        for alarm in raised {
+            tracing::warn!(alarm = alarm.code(), "{}", alarm.meaning());
+            if *alarm == Alarm::CountersLost {
+                let lost = LifecycleRecord::new(alarm.code(), self.policy.snapshot().revision());
+                drop(self.trail.record(Record::Lifecycle(lost)).await?);
+            }
         }
+        Ok(())
     }
 }
 

@@ -22,6 +22,7 @@ test: install ## Every test
 
 soak: install ## The tests with rounds, again and again: kill -9 under load, guesses at once at one sidecar and at eight, a million contacts
 	CRASH_ROUNDS=25 ATTACK_ROUNDS=20 FLEET_ROUNDS=50 cargo test --test it -- --nocapture crash:: attackers:: fleet::
+	TWIN_CASES=5000 cargo test --test it -- --nocapture throttle::twins::
 	for contacts in 200000 1000000; do IMPORT_CONTACTS=$$contacts cargo test --test it -- --nocapture import::load::passphrases; done
 
 bench: ## A decision beside a server that does nothing and beside Cerbos; a hash; the rules. Some eight minutes
@@ -30,6 +31,7 @@ bench: ## A decision beside a server that does nothing and beside Cerbos; a hash
 	tests/.venv/bin/python benches/compare/main.py target/release/countersign target/release/examples/control $(RECORD)
 	cargo bench --bench hash
 	cargo bench --bench policy
+	cargo bench --bench counters
 
 bench-record: RECORD = --record
 bench-record: bench ## The same, and writes docs/performance.md and its plot

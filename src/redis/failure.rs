@@ -27,8 +27,10 @@ pub enum Kind {
     Loading,
     /// The server has no memory left, and evicts nothing.
     OutOfMemory,
-    /// The server refuses who we are, or forbids the command.
+    /// The server refuses the login.
     Denied,
+    /// The server forbids the command to this user.
+    Forbidden,
     /// The server does not know the script: it did not run.
     UnknownScript,
     /// Any other answer that is an error, or is not what was asked for.
@@ -47,6 +49,7 @@ impl Kind {
             Self::Loading => "loading",
             Self::OutOfMemory => "out_of_memory",
             Self::Denied => "denied",
+            Self::Forbidden => "forbidden",
             Self::UnknownScript => "unknown_script",
             Self::Refused => "refused",
         }
@@ -101,7 +104,7 @@ impl From<RedisError> for Failure {
         } else if is(ServerErrorKind::BusyLoading) {
             Self::new(Kind::Loading, "Redis is loading its data still")
         } else if is(ServerErrorKind::NoPerm) {
-            Self::new(Kind::Denied, format!("Redis forbids it to this user: {}", detail()))
+            Self::new(Kind::Forbidden, format!("Redis forbids it to this user: {}", detail()))
         } else if says("READONLY") || says("MASTERDOWN") {
             Self::demoted()
         } else if says("OOM") {

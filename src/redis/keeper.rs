@@ -117,7 +117,7 @@ impl Kept {
             Kind::Lost | Kind::Demoted | Kind::Loading => self.is_broken(up.generation, &failure),
             // The login may have been changed on the server; a new connection reads the file again.
             Kind::Denied => self.is_broken(up.generation, &failure),
-            Kind::Down | Kind::OutOfMemory | Kind::UnknownScript | Kind::Refused => {
+            Kind::Down | Kind::Forbidden | Kind::OutOfMemory | Kind::UnknownScript | Kind::Refused => {
                 up.silences.store(0, Ordering::Relaxed);
             }
         }
@@ -198,6 +198,8 @@ async fn watch_over(kept: &Kept, up: &Up, made: &mut Made) {
         // A probe that fails counts as a call that fails.
         match link::probe(made, &kept.settings).await {
             Ok(()) => up.silences.store(0, Ordering::Relaxed),
+            // It answers, and more is not asked.
+            Err(failure) if failure.kind() == Kind::Forbidden => up.silences.store(0, Ordering::Relaxed),
             Err(failure) if failure.kind() == Kind::Silent => {
                 if up.silences.fetch_add(1, Ordering::Relaxed).saturating_add(1) >= SILENCES {
                     kept.is_broken(up.generation, &failure);

@@ -25,9 +25,11 @@ pub struct Description {
 /// [`Failure`]; of kind Denied when the user may not ask.
 pub async fn describe(connection: &Connection) -> Result<Vec<Description>, Failure> {
     let answer: Value = connection.query(&redis::cmd("INFO")).await?;
-    let texts: Vec<String> = match answer {
-        Value::Map(nodes) => nodes.into_iter().filter_map(|(_, info)| text(&info)).collect(),
-        one => text(&one).into_iter().collect(),
+    // A Cluster gives a map from node to text.
+    let texts: Vec<String> = if let Value::Map(nodes) = answer {
+        nodes.into_iter().filter_map(|(_, info)| text(&info)).collect()
+    } else {
+        text(&answer).into_iter().collect()
     };
     let described: Vec<_> = texts.iter().filter_map(|text| Description::parse(text)).collect();
     if described.is_empty() {

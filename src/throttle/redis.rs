@@ -2,7 +2,7 @@
 //!
 //! One script reserves, one settles, both within one hash slot: every attempt asks the fleet's own counter, so that
 //! spreading the others over a Cluster would keep nobody going when that one's node is gone, and would cost the one
-//! round trip and the one transaction (docs/decisions/0008). Any failure is [`ThrottleError::Unavailable`].
+//! round trip and the one transaction (docs/decisions/0012-redis.md). Any failure is [`ThrottleError::Unavailable`].
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -74,7 +74,7 @@ impl RedisBudgets {
                 .iter()
                 .find_map(server::Description::unfit_for_counters)
                 .map_or(Fitness::Fit, |why| Fitness::Unfit(why.into())),
-            Err(failure) if failure.kind() == Kind::Denied && self.connection.standing() == Standing::Up => {
+            Err(failure) if failure.kind() == Kind::Forbidden => {
                 Fitness::Unfit(format!("{failure}; it needs INFO, to see that nothing is evicted").into())
             }
             Err(failure) => return Err(failure),

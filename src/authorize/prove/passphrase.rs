@@ -244,7 +244,7 @@ impl Authorizer {
             tracing::warn!(alarm = alarm.code(), "{}", alarm.meaning());
             if *alarm == Alarm::CountersLost {
                 let lost = LifecycleRecord::new(alarm.code(), self.policy.snapshot().revision());
-                drop(self.trail.record(Record::Lifecycle(lost)).await?);
+                let _receipt = self.trail.record(Record::Lifecycle(lost)).await?;
             }
         }
         Ok(())

@@ -33,7 +33,8 @@ async fn unavailable(budgets: &dyn Budgets, call: &Call) -> String {
 
 /// Until the budgets grant again, to calls of their own.
 async fn until_granted(budgets: &dyn Budgets, label: &str) {
-    eventually(async || budgets.reserve(&Call::new(label).on(sample::BOREALIS).attempt()).await.ok()).await;
+    let call = Call::new(label).on(sample::BOREALIS);
+    granted(eventually(async || budgets.reserve(&call.attempt()).await.ok()).await);
 }
 
 /// Releases all at once, from four threads with a connection each, and returns what each got.
@@ -160,6 +161,26 @@ async fn a_redis_that_evicts_holds_no_counters() {
     server.say::<()>("CONFIG SET maxmemory-policy noeviction");
     assert_eq!(budgets.look().await, Ok(Fitness::Fit));
     granted(reserve(&budgets, &Call::new("1")).await);
+}
+
+#[tokio::test]
+async fn the_rights_that_the_operations_page_names_are_enough_and_without_info_nothing_is_trusted() {
+    let page = include_str!("../../../docs/operations.md");
+    let rights = page.split("it needs `").nth(1).and_then(|rest| rest.split('`').next()).expect("the page names them");
+    let server = Server::start(&format!("--user sidecar on >letmein {rights}").split(' ').collect::<Vec<_>>());
+    let folder = tempfile::tempdir().unwrap();
+    let login = crate::redis::login(folder.path(), Some("sidecar"), "letmein");
+    let settings = countersign::redis::Settings { login: Some(login), ..server.settings() };
+    let connection = connected(settings).await;
+    let budgets = RedisBudgets::new(connection.clone(), Settings::default(), Clock::Server);
+    assert_eq!(budgets.look().await, Ok(Fitness::Fit));
+    let attempt = Call::new("1").from(number(1)).attempt();
+    granted(budgets.reserve(&attempt).await.unwrap());
+    budgets.settle(&attempt, Outcome::Success).await.unwrap();
+    server.say::<()>("ACL SETUSER sidecar -info");
+    let Ok(Fitness::Unfit(why)) = budgets.look().await else { panic!("nobody can see that nothing is evicted") };
+    assert!(why.contains("INFO"), "{why}");
+    assert_eq!(connection.rebuilt(), 0, "what is forbidden is no reason to connect anew");
 }
 
 // proves: A14

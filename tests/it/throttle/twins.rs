@@ -134,7 +134,7 @@ impl Life<'_> {
         nobody: bool,
     ) -> Attempt {
         let number = number.map(|digit| super::number(digit.into()));
-        let id = AccountId::new(&format!("account {account}"));
+        let id = AccountId::new(format!("account {account}"));
         let agent = agent.map(|agent| format!("agent {agent}"));
         let interaction = format!("call {interaction}");
         let source = Source {

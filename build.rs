@@ -20,7 +20,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true);
-    compiler.open_files(["countersign/v1/authorization.proto", "countersign/admin/v1/admin.proto"])?;
+    compiler.open_files([
+        "countersign/v1/authorization.proto",
+        "countersign/v1/escalation.proto",
+        "countersign/admin/v1/admin.proto",
+    ])?;
     let files = compiler.file_descriptor_set();
     fs::write(out.join("countersign.binpb"), files.encode_to_vec())?;
     tonic_prost_build::configure().skip_debug(SECRETS).compile_fds(files)?;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::{
     sync::{Notify, broadcast},
     task::{self, JoinError, JoinSet},
@@ -36,7 +36,7 @@ use crate::{
         hasher::{self, Counts, Hasher, PoolSize},
         keys::{self, KeyError, KeyRing, Purpose, StoredCheck},
     },
-    manage::{import::Import, passphrase::Passphrases, people::People, reload::Reload},
+    manage::{escalation::Escalating, import::Import, passphrase::Passphrases, people::People, reload::Reload},
     policy::{Bundle, BundleError, Current},
     telemetry::{metrics::Metrics, port},
     throttle::{DigestKey, Rules},
@@ -194,6 +194,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     // The use cases, and the services in front of them.
     let authorizer = Arc::new(Authorizer {
         directory: roles.directory,
+        escalations: Arc::new(store.clone()),
         policy: Arc::clone(&policy),
         trail: Arc::clone(trail),
         clock: Arc::clone(&clock),
@@ -219,6 +220,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     let admin = admin::serve(foundation.admin(&config.data.directory, Arc::clone(&policy)), admin_listener);
     let parts = server::Parts {
         authorizer,
+        escalating: foundation.escalating(config.policy.login_max_age),
         registry: Arc::new(config.clients),
         trail: Arc::clone(trail),
         clock,
@@ -354,6 +356,18 @@ impl Foundation {
         }
     }
 
+    /// The use cases of the primary administrator's portal.
+    #[must_use]
+    pub fn escalating(&self, login_max_age: SignedDuration) -> Escalating {
+        Escalating {
+            directory: Arc::new(self.store.clone()),
+            escalations: Arc::new(self.store.clone()),
+            trail: Arc::clone(&self.trail),
+            clock: Arc::clone(&self.clock),
+            login_max_age,
+        }
+    }
+
     /// What the operator's commands ask.
     #[must_use]
     pub fn admin(&self, data: &Path, policy: Arc<Current>) -> admin::Parts {
@@ -374,6 +388,7 @@ impl Foundation {
                 clock: Arc::clone(&self.clock),
                 begun: Arc::default(),
             },
+            escalating: self.escalating(Terms::default().login_max_age),
             metrics: Arc::clone(&self.metrics),
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     audit::{AuditError, AuditReceipt, Trail, ended},
     client::ClientSystem,
     clock::Clock,
-    directory::{Directory, DirectoryError, Revision, SiteId, SubjectHints},
+    directory::{Directory, DirectoryError, Revision, SiteId, SubjectHints, escalations::Escalations},
     escalation::PendingLimits,
     identity::{Verified, hasher::HashLost, keys::KeyRing, passphrase::Passphrase},
     interaction::{Interaction, InteractionKey},
@@ -20,6 +20,7 @@ use crate::{
     throttle::{ThrottleError, release::release_at},
 };
 
+mod approval;
 pub mod cases;
 pub mod cool_off;
 pub mod decision;
@@ -124,6 +125,8 @@ pub struct Ask {
     pub action: String,
     /// What it acts upon.
     pub resource: Resource,
+    /// The id of an escalation that is said to be approved.
+    pub approval: Option<String>,
 }
 
 /// What an action acts upon.
@@ -151,6 +154,23 @@ impl Resource {
             "attributes": self.attributes,
         })
         .to_string()
+    }
+
+    /// The resource of a canonical text; `None`: it is no such text.
+    #[must_use]
+    pub fn from_canonical(text: &str) -> Option<Self> {
+        #[derive(serde::Deserialize)]
+        struct Canonical {
+            r#type: String,
+            id: String,
+            site: Option<SiteId>,
+            attributes: BTreeMap<String, AttributeValue>,
+        }
+        if text.is_empty() {
+            return Some(Self::default());
+        }
+        let Canonical { r#type, id, site, attributes } = serde_json::from_str(text).ok()?;
+        Some(Self { kind: Some(r#type), id, site, attributes })
     }
 }
 
@@ -278,6 +298,8 @@ impl From<JoinError> for Undecided {
 pub struct Authorizer {
     /// Who may do what.
     pub directory: Arc<dyn Directory>,
+    /// What the primary administrators approved.
+    pub escalations: Arc<dyn Escalations>,
     /// By which rules: each call takes one snapshot.
     pub policy: Arc<Current>,
     /// What happened.

@@ -15,6 +15,7 @@ mod connect;
 mod contact;
 mod demo;
 mod door;
+mod escalation;
 mod export;
 mod headline;
 mod import;
@@ -59,6 +60,7 @@ enum Command {
     Account(account::Account),
     Contact(contact::Contact),
     Role(role::Role),
+    Escalation(escalation::Escalation),
     Completions(completions::Completions),
 }
 
@@ -81,6 +83,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Account(command) => command.run(),
         Command::Contact(command) => command.run(),
         Command::Role(command) => command.run(),
+        Command::Escalation(command) => command.run(),
         Command::Completions(command) => command.run(),
     }
 }

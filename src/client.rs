@@ -17,11 +17,34 @@ pub enum Rpc {
     EndInteraction,
     /// `AuthorizationService.ReadDelivery`.
     ReadDelivery,
+    /// `EscalationService.GetEscalation`.
+    GetEscalation,
+    /// `EscalationService.ListEscalations`.
+    ListEscalations,
+    /// `EscalationService.WatchEscalations`.
+    WatchEscalations,
+    /// `EscalationService.ApproveEscalation`.
+    ApproveEscalation,
+    /// `EscalationService.RefuseEscalation`.
+    RefuseEscalation,
+    /// `EscalationService.CancelEscalation`.
+    CancelEscalation,
 }
 
 impl Rpc {
     /// Every RPC.
-    pub const ALL: [Self; 3] = [Self::Authorize, Self::BatchAuthorize, Self::EndInteraction];
+    pub const ALL: [Self; 10] = [
+        Self::Authorize,
+        Self::BatchAuthorize,
+        Self::EndInteraction,
+        Self::ReadDelivery,
+        Self::GetEscalation,
+        Self::ListEscalations,
+        Self::WatchEscalations,
+        Self::ApproveEscalation,
+        Self::RefuseEscalation,
+        Self::CancelEscalation,
+    ];
 
     /// The RPC's name, as config, audit and errors spell it.
     #[must_use]
@@ -31,7 +54,33 @@ impl Rpc {
             Self::BatchAuthorize => "BatchAuthorize",
             Self::EndInteraction => "EndInteraction",
             Self::ReadDelivery => "ReadDelivery",
+            Self::GetEscalation => "GetEscalation",
+            Self::ListEscalations => "ListEscalations",
+            Self::WatchEscalations => "WatchEscalations",
+            Self::ApproveEscalation => "ApproveEscalation",
+            Self::RefuseEscalation => "RefuseEscalation",
+            Self::CancelEscalation => "CancelEscalation",
         }
+    }
+
+    /// Whether its requests must state a portal login.
+    #[must_use]
+    pub fn states_login(self) -> bool {
+        match self {
+            Self::Authorize | Self::BatchAuthorize | Self::EndInteraction | Self::ReadDelivery => false,
+            Self::GetEscalation
+            | Self::ListEscalations
+            | Self::WatchEscalations
+            | Self::ApproveEscalation
+            | Self::RefuseEscalation
+            | Self::CancelEscalation => true,
+        }
+    }
+
+    /// Whether its requests claim a channel.
+    #[must_use]
+    pub fn claims_channel(self) -> bool {
+        matches!(self, Self::Authorize | Self::BatchAuthorize) || self.states_login()
     }
 }
 

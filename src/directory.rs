@@ -19,6 +19,7 @@ pub mod cache;
 pub mod contact;
 pub mod credential;
 pub mod delivery;
+pub mod escalations;
 pub mod import;
 pub mod look;
 pub mod role;
@@ -213,8 +214,10 @@ pub enum EndOutcome {
 pub enum OpenOutcome {
     /// It was opened now.
     Opened(Escalation),
-    /// It was pending already, for the same contact, action and resource.
+    /// It was pending already, for the same contact, action and resource; or it is approved, and not used yet.
     Pending(Escalation),
+    /// The contact's action was refused twice in a row, the second time within the last day.
+    RefusedTwice,
     /// Too many are pending for the contact or the account.
     TooMany,
 }
@@ -321,7 +324,8 @@ pub trait Directory: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<EndOutcome, DirectoryError>;
 
-    /// Opens an escalation, or returns the one that is pending for the same contact, action and resource.
+    /// Opens an escalation, or returns the one that is pending or approved for the same contact, action and resource; see
+    /// [`escalations`] for what becomes of it.
     async fn open_escalation(&self, new: NewEscalation, limits: PendingLimits) -> Result<OpenOutcome, DirectoryError>;
 
     /// Writes down a delivery to the record, with what is behind it: at most `per_account` are due within a day, and only

@@ -1,7 +1,7 @@
 //! What is asked: the only room that knows tonic and generated types.
 //!
 //! `admission` recognises the client system, `ask` turns messages into questions, `authorization` has them decided,
-//! `answer` and `status` turn the outcome into messages; `server` and `sockets` serve it.
+//! `answer` and `status` turn the outcome into messages; `escalation` serves the primary administrator; `server` and `sockets` serve it.
 
 pub mod admin;
 mod admission;
@@ -10,8 +10,10 @@ mod ask;
 mod authorization;
 mod call_log;
 mod deadline;
+mod escalation;
 pub mod health;
 pub mod limits;
+mod reception;
 mod redact;
 pub mod server;
 pub mod sockets;

@@ -7,7 +7,9 @@ use tokio::task::JoinError;
 
 use crate::{audit::AuditError, directory::DirectoryError, identity::strength::Weakness};
 
+pub mod escalation;
 pub mod import;
+pub mod login;
 pub mod passphrase;
 pub mod people;
 pub mod reload;
@@ -33,6 +35,9 @@ pub enum ManageError {
     /// The import was not begun.
     #[error("the import must be begun first; run the same command again")]
     NotBegun,
+    /// The operating system gave no randomness.
+    #[error("no randomness from the operating system")]
+    Randomness,
     /// A defect.
     #[error("defect: {0}")]
     Defect(String),

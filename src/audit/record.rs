@@ -26,6 +26,8 @@ pub enum Record {
     InteractionEnded(InteractionEndedRecord),
     /// The delivering system asked where a delivery goes.
     DeliveryRead(DeliveryReadRecord),
+    /// Somebody saw or settled escalations, or tried to.
+    Escalation(Box<EscalationRecord>),
     /// An operator or client changed something.
     Change(ChangeRecord),
     /// The sidecar started, stopped or went on after an interruption, its policy changed, or its counters were lost.
@@ -43,6 +45,7 @@ impl Record {
             Self::UnknownClients(_) => "unknown_clients",
             Self::InteractionEnded(_) => "interaction_ended",
             Self::DeliveryRead(_) => "delivery_read",
+            Self::Escalation(_) => "escalation",
             Self::Change(_) => "change",
             Self::Lifecycle(_) => "lifecycle",
         }
@@ -50,9 +53,12 @@ impl Record {
 
     /// The decision ids by which `audit show` finds it.
     pub fn decision_ids(&self) -> impl Iterator<Item = &str> {
-        let (one, many): (Option<&Item>, &[Item]) = match self {
-            Self::Decision(record) => (Some(&record.item), &[]),
+        let (one, many): (Option<&str>, &[Item]) = match self {
+            Self::Decision(record) => (Some(&record.item.decision_id), &[]),
             Self::Batch(record) => (None, &record.items),
+            Self::Escalation(record) => {
+                (Some(&record.decision_id).filter(|_| !record.is_intended()).map(String::as_str), &[])
+            }
             Self::Refusal(_)
             | Self::UnknownClients(_)
             | Self::InteractionEnded(_)
@@ -60,7 +66,7 @@ impl Record {
             | Self::Change(_)
             | Self::Lifecycle(_) => (None, &[]),
         };
-        one.into_iter().chain(many).map(|item| item.decision_id.as_str())
+        one.into_iter().chain(many.iter().map(|item| item.decision_id.as_str()))
     }
 }
 
@@ -265,6 +271,41 @@ pub struct DeliveryReadRecord {
     pub targets: u64,
     /// Time from arrival to the record, in microseconds.
     pub took_us: u64,
+}
+
+/// Somebody saw or settled escalations, or tried to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EscalationRecord {
+    /// The call.
+    #[serde(flatten)]
+    pub call: Call,
+    /// On whose behalf it was made.
+    #[serde(flatten)]
+    pub person: Person,
+    /// Random; the client has it, too.
+    pub decision_id: String,
+    /// What came of it, as the client is told: `done`, `not_verified`, `fresh_login_required`, `not_found`, `not_permitted` or
+    /// `not_pending`; `intended` stands before a step is taken.
+    pub outcome: String,
+    /// The escalation that was named, and every one that was shown.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub escalations: Vec<String>,
+    /// Where the one that was named stands.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub state: Option<String>,
+    /// Revision of the directory at which the person was read.
+    pub directory_revision: Revision,
+    /// Time from arrival to the record, in microseconds.
+    pub took_us: u64,
+}
+
+impl EscalationRecord {
+    /// The outcome of a record that stands before a step.
+    pub const INTENDED: &str = "intended";
+
+    fn is_intended(&self) -> bool {
+        self.outcome == Self::INTENDED
+    }
 }
 
 /// A change.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     directory::RecordKind,
-    escalation::Escalation,
+    escalation::{Escalation, rules::Worthless},
     identity::{Method, Verified},
     policy::{GuidanceFor, Obligation, OpenPermit, Permit},
 };
@@ -92,6 +92,12 @@ pub enum Cause {
     PutBeforePrimaryAdmin,
     /// The same, but too many escalations are pending.
     TooManyEscalations,
+    /// The same, but he refused it twice in a row, and less than a day ago.
+    RefusedTwice,
+    /// He approved it, and would be permitted now.
+    ApprovedByPrimaryAdmin,
+    /// The approval that was shown is worth nothing.
+    ApprovalWorthless(Worthless),
 }
 
 impl Cause {
@@ -110,6 +116,9 @@ impl Cause {
             Self::UnknownSite => "unknown_site",
             Self::PutBeforePrimaryAdmin => "put_before_primary_admin",
             Self::TooManyEscalations => "too_many_escalations",
+            Self::RefusedTwice => "refused_twice",
+            Self::ApprovedByPrimaryAdmin => "approved_by_primary_admin",
+            Self::ApprovalWorthless(worthless) => worthless.code(),
         }
     }
 }

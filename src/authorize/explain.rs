@@ -134,7 +134,10 @@ fn asked_policy(cause: Cause) -> bool {
         | Cause::RefusedByRule
         | Cause::UnknownSite
         | Cause::PutBeforePrimaryAdmin
-        | Cause::TooManyEscalations => true,
+        | Cause::TooManyEscalations
+        | Cause::RefusedTwice
+        | Cause::ApprovedByPrimaryAdmin
+        | Cause::ApprovalWorthless(_) => true,
         Cause::OpenToEverybody
         | Cause::NoEvidence
         | Cause::MethodNotAccepted
@@ -199,7 +202,10 @@ fn after_a_refusal(asked: &Asked, by: &Fixture, judged: &Judged) -> Option<Step>
             | Cause::NotProved
             | Cause::ProofTooWeak
             | Cause::UnknownSite
-            | Cause::TooManyEscalations,
+            | Cause::TooManyEscalations
+            | Cause::RefusedTwice
+            | Cause::ApprovedByPrimaryAdmin
+            | Cause::ApprovalWorthless(_),
             _,
         ) => None,
     }

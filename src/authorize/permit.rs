@@ -9,6 +9,7 @@ use std::{
 use super::{Cause, Reason, Unproved};
 use crate::{
     directory::{ContactStatus, RoleName, SiteId, Standing, role::effective_roles},
+    escalation::rules::Worthless,
     identity::{Method, ProofBand},
     interaction::Channel,
     policy::{Action, AttributeValue, Bundle, Obligation, OpenPermit, Permit, Question, Ruling},
@@ -134,7 +135,7 @@ pub struct Judged {
 }
 
 impl Judged {
-    fn without_rule(verdict: Verdict, cause: Cause) -> Self {
+    pub(super) fn without_rule(verdict: Verdict, cause: Cause) -> Self {
         Self { verdict, cause, rule: String::new() }
     }
 }
@@ -234,6 +235,32 @@ impl Refused<'_> {
             denied(Reason::NotPermitted, Cause::RefusedByRule, rule)
         }
     }
+
+    /// Asks the same question as the primary administrator who approved it, with the proof that the asker brought: an
+    /// approval raises the permit, never the identity. That he still is the primary administrator is checked elsewhere.
+    pub fn approved_by(self, approver: &Standing) -> Judged {
+        let Self { matter, bearer, .. } = self;
+        let roles = effective_roles(&approver.account, &approver.assignments, matter.site);
+        let question = Question { primary_admin: true, ..question(matter, bearer, &roles) };
+        let rule = match matter.bundle.decide(&question) {
+            Ruling::Permitted(permit) => {
+                let rule = permit.rule().to_owned();
+                return Judged { verdict: Verdict::Permitted(permit), cause: Cause::ApprovedByPrimaryAdmin, rule };
+            }
+            Ruling::Refused { rule } => rule,
+        };
+        let accepted = better_proof(matter.bundle, &question);
+        if accepted.is_empty() {
+            return Judged { rule, ..worthless(Worthless::ApproverRefused) };
+        }
+        let verdict = Verdict::Challenge { reason: Reason::FreshEvidenceRequired, accepted, attempts_left: None };
+        Judged { verdict, cause: Cause::ProofTooWeak, rule }
+    }
+}
+
+/// Refuses whoever shows an approval that is worth nothing.
+pub fn worthless(why: Worthless) -> Judged {
+    denied(Reason::NotPermitted, Cause::ApprovalWorthless(why), String::new())
 }
 
 /// What policy is asked about a verified person.

@@ -69,6 +69,24 @@ impl Authorizer {
     }
 }
 
+impl<'a> Deciding<'a> {
+    pub(super) fn rooms(&self) -> &'a Authorizer {
+        self.rooms
+    }
+
+    pub(super) fn bundle(&self) -> &Arc<Bundle> {
+        &self.bundle
+    }
+
+    pub(super) fn call(&self) -> &'a Call {
+        self.call
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+}
+
 impl Deciding<'_> {
     pub(super) async fn decide_one(self, ask: Ask) -> Result<Reply, Undecided> {
         let Done { decided, proved, person } = self.decide(std::slice::from_ref(&ask)).await?;
@@ -237,10 +255,16 @@ impl Deciding<'_> {
         };
         let judged = match permit::judge(matter, asker) {
             Judgement::Final(judged) => judged,
-            Judgement::Escalates(refused) => {
-                let primary = self.find_primary_admin(&footing.proved).await?;
-                refused.put_before(primary.as_ref())
-            }
+            Judgement::Escalates(refused) => match (&ask.approval, &footing.proved) {
+                (Some(id), Proved::Yes { verified, .. }) => {
+                    self.enter(Step::Directory);
+                    self.judge_approved(id, verified, footing.in_cool_off, action, ask).await?
+                }
+                (_, proved) => {
+                    let primary = self.find_primary_admin(proved).await?;
+                    refused.put_before(primary.as_ref())
+                }
+            },
         };
         self.decided(footing, action, ask, judged).await
     }
@@ -313,6 +337,9 @@ impl Deciding<'_> {
             OpenOutcome::TooMany => {
                 (Decision::Deny { reason: Reason::NotPermitted, retry_after: None }, Cause::TooManyEscalations)
             }
+            OpenOutcome::RefusedTwice => {
+                (Decision::Deny { reason: Reason::NotPermitted, retry_after: None }, Cause::RefusedTwice)
+            }
         })
     }
 
@@ -330,9 +357,9 @@ impl Deciding<'_> {
         let (escalation, obligations) = match &decision {
             Decision::Escalate(escalation) => (escalation.as_ref().map(|escalation| escalation.id.clone()), Vec::new()),
             Decision::Allow(allow) => {
-                (None, allow.obligations().iter().map(|obligation| obligation.name.clone()).collect())
+                (approval(cause, ask), allow.obligations().iter().map(|obligation| obligation.name.clone()).collect())
             }
-            Decision::Challenge { .. } | Decision::Deny { .. } => (None, Vec::new()),
+            Decision::Challenge { .. } | Decision::Deny { .. } => (approval(cause, ask), Vec::new()),
         };
         let remedies = match &decision {
             Decision::Challenge { .. } | Decision::Deny { .. } => {
@@ -386,6 +413,12 @@ impl Deciding<'_> {
     fn enter(&self, step: Step) {
         self.rooms.enter(self.call, step);
     }
+}
+
+/// The approval that was used, or that was shown and is worth nothing.
+fn approval(cause: Cause, ask: &Ask) -> Option<String> {
+    let counted = matches!(cause, Cause::ApprovedByPrimaryAdmin | Cause::ApprovalWorthless(_));
+    ask.approval.clone().filter(|_| counted)
 }
 
 fn person(call: &Call, selection: Selection, proved: &Proved) -> Person {

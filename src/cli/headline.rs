@@ -6,7 +6,7 @@ use super::table::plain;
 use crate::{
     audit::{
         Record,
-        record::{BatchRecord, Call, DecisionRecord, Item, LifecycleRecord, Person},
+        record::{BatchRecord, Call, DecisionRecord, EscalationRecord, Item, LifecycleRecord, Person},
     },
     directory::Actor,
 };
@@ -36,6 +36,11 @@ fn what(record: &Record) -> String {
         }
         Record::InteractionEnded(ended) => {
             format!("interaction {} {} by {}", ended.interaction, ended.outcome, ended.client)
+        }
+        Record::Escalation(record) => {
+            let EscalationRecord { call, person, decision_id, outcome, escalations, .. } = &**record;
+            let named = escalations.join(", ");
+            format!("{} for {} via {}: {outcome} {named} {decision_id}", call.rpc, who(person), call.client)
         }
         Record::Change(change) => {
             let actor = match &change.actor {

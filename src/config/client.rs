@@ -69,16 +69,23 @@ fn one(mut section: Table, listen: &Listen, seen: &mut Seen) -> Result<ClientSys
         return Err(name.invalid("two clients have this name"));
     }
     let credentials = credentials(&mut section, listen, seen)?;
-    let rpcs = choices(section.texts("rpcs")?, &RPCS)?;
+    let rpcs = choices(section.texts("rpcs")?, &Rpc::ALL.map(|rpc| (rpc.name(), rpc)))?;
     if rpcs.is_empty() {
         return Err(section.missing("rpcs", "a client that may call nothing is half-made"));
     }
     let channels = choices(section.texts("channels")?, &CHANNELS)?;
-    let asks = rpcs.contains(&Rpc::Authorize) || rpcs.contains(&Rpc::BatchAuthorize);
+    let asks = rpcs.iter().any(|rpc: &Rpc| rpc.claims_channel());
     if asks && channels.is_empty() {
         return Err(section.missing("channels", "a client that may ask must be granted the channels it asks for"));
     }
     let asserts = assertions(&mut section)?;
+    if rpcs.iter().any(|rpc: &Rpc| rpc.states_login()) && !asserts.contains(&Assertion::PortalLogin) {
+        return Err(section.missing(
+            "asserts",
+            "escalations are seen and settled by who is logged in to the portal, so \
+                   whoever may ask for them must be granted \"portal_login\"",
+        ));
+    }
     let accepts_tokens_from = issuers(&mut section, &group, seen)?;
     let debug = section.flag("debug", false)?;
     section.finish()?;
@@ -169,13 +176,6 @@ fn distinct(field: Field<Vec<String>>) -> Result<BTreeSet<String>, ConfigError> 
 fn twice<T>(field: &Field<T>) -> ConfigError {
     field.invalid("an entry stands twice")
 }
-
-const RPCS: [(&str, Rpc); 4] = [
-    ("Authorize", Rpc::Authorize),
-    ("BatchAuthorize", Rpc::BatchAuthorize),
-    ("EndInteraction", Rpc::EndInteraction),
-    ("ReadDelivery", Rpc::ReadDelivery),
-];
 
 const CHANNELS: [(&str, Channel); 3] =
     [("phone", Channel::Phone), ("portal", Channel::Portal), ("chat", Channel::Chat)];

@@ -32,6 +32,7 @@ use crate::{
     identity::passphrase::Passphrase,
     manage::{
         ManageError,
+        escalation::Escalating,
         import::Import,
         passphrase::{Passphrases, Whose},
         people::{Outcome, People},
@@ -55,6 +56,8 @@ pub struct Parts {
     pub passphrases: Passphrases,
     /// The use cases of the directory commands.
     pub people: People,
+    /// The use cases of escalations, of which an operator only sees.
+    pub escalating: Escalating,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The use cases of an import.
@@ -249,6 +252,25 @@ impl AdminService for Admin {
         Ok(Response::new(pb::RevokeRoleResponse { changed: outcome == Outcome::Changed }))
     }
 
+    async fn list_escalations(
+        &self,
+        request: Request<pb::ListEscalationsRequest>,
+    ) -> Result<Response<pb::ListEscalationsResponse>, Status> {
+        let request = request.into_inner();
+        let account = AccountId::new(request.account_id);
+        let newest = self.parts.escalating.newest(&account, request.only_pending, request.limit).await;
+        let escalation_json = newest.map_err(status)?.iter().map(json).collect::<Result<_, _>>()?;
+        Ok(Response::new(pb::ListEscalationsResponse { escalation_json }))
+    }
+
+    async fn get_escalation(
+        &self,
+        request: Request<pb::GetEscalationRequest>,
+    ) -> Result<Response<pb::GetEscalationResponse>, Status> {
+        let found = self.parts.escalating.find(&request.into_inner().id).await.map_err(status)?;
+        Ok(Response::new(pb::GetEscalationResponse { escalation_json: json(&found)? }))
+    }
+
     async fn check_import(
         &self,
         request: Request<pb::CheckImportRequest>,
@@ -335,9 +357,10 @@ fn status(error: ManageError) -> Status {
         ManageError::Weak(_) | ManageError::Directory(DirectoryError::Invalid { .. }) => {
             Status::invalid_argument(error.to_string())
         }
-        ManageError::Directory(DirectoryError::Unavailable(_)) | ManageError::Audit(_) | ManageError::Hash => {
-            Status::unavailable(error.to_string())
-        }
+        ManageError::Directory(DirectoryError::Unavailable(_))
+        | ManageError::Audit(_)
+        | ManageError::Hash
+        | ManageError::Randomness => Status::unavailable(error.to_string()),
         ManageError::NotBegun => Status::failed_precondition(error.to_string()),
         ManageError::Defect(_) => Status::internal(error.to_string()),
     }

@@ -9,7 +9,7 @@ use crate::{
     authorize::{Answer, Decision, Reason, Reply, Verification},
     client::ClientSystem,
     directory::{AddressKind, AddressOfRecord, Delivery},
-    escalation::Escalation,
+    escalation::{Escalation, EscalationState},
     identity::{Method, Verified},
     policy::{Guidance, Obligation, Remedy},
 };
@@ -141,9 +141,20 @@ fn verification(verification: &Verification) -> pb::Verification {
 fn escalation(opened: Option<&Escalation>) -> pb::Escalation {
     opened.map_or_else(pb::Escalation::default, |opened| pb::Escalation {
         id: opened.id.clone(),
-        state: pb::EscalationState::Pending.into(),
+        state: escalation_state(opened.state).into(),
         expiry: Some(timestamp(opened.expires)),
     })
+}
+
+pub(super) fn escalation_state(state: EscalationState) -> pb::EscalationState {
+    match state {
+        EscalationState::Pending => pb::EscalationState::Pending,
+        EscalationState::Approved => pb::EscalationState::Approved,
+        EscalationState::Refused => pb::EscalationState::Refused,
+        EscalationState::Expired => pb::EscalationState::Expired,
+        EscalationState::Cancelled => pb::EscalationState::Cancelled,
+        EscalationState::Used => pb::EscalationState::Used,
+    }
 }
 
 fn duration(duration: Duration) -> prost_types::Duration {

@@ -35,7 +35,7 @@ impl Invalid {
         Self { field: field.into(), why: why.into() }
     }
 
-    fn required(field: impl Into<String>) -> Self {
+    pub(super) fn required(field: impl Into<String>) -> Self {
         Self::new(field, "is required")
     }
 
@@ -44,7 +44,7 @@ impl Invalid {
     }
 }
 
-type Parsed<T> = Result<T, Invalid>;
+pub(super) type Parsed<T> = Result<T, Invalid>;
 
 /// What is known of a call before its message is looked at.
 pub(super) struct Caller {
@@ -85,10 +85,6 @@ pub(super) struct Delivery {
 
 /// Parses an AuthorizeRequest.
 pub(super) fn authorize(request: pb::AuthorizeRequest, caller: Caller) -> Parsed<One> {
-    if !request.approved_escalation_id.is_empty() {
-        text("approved_escalation_id", &request.approved_escalation_id, limits::APPROVED_ESCALATION_ID)?;
-        return Err(Invalid::unsupported("approved_escalation_id"));
-    }
     let escalate = match request.escalation() {
         pb::EscalationMode::DoNotOpen => Escalate::DoNotOpen,
         pb::EscalationMode::Open => Escalate::Open,
@@ -97,6 +93,11 @@ pub(super) fn authorize(request: pb::AuthorizeRequest, caller: Caller) -> Parsed
     let ask = Ask {
         action: required_text("action", request.action, limits::ACTION)?,
         resource: resource("resource", request.resource)?,
+        approval: given(visible(
+            "approved_escalation_id",
+            request.approved_escalation_id,
+            limits::APPROVED_ESCALATION_ID,
+        )?),
     };
     let call = Call {
         client: caller.client,
@@ -177,10 +178,11 @@ fn batch_item(at: usize, item: pb::BatchItem) -> Parsed<Ask> {
     Ok(Ask {
         action: required_text(&format!("items[{at}].action"), item.action, limits::ITEM_ACTION)?,
         resource: resource(&format!("items[{at}].resource"), item.resource)?,
+        approval: None,
     })
 }
 
-fn interaction(interaction: Option<pb::Interaction>) -> Parsed<Interaction> {
+pub(super) fn interaction(interaction: Option<pb::Interaction>) -> Parsed<Interaction> {
     let Some(interaction) = interaction else { return Err(Invalid::required("interaction")) };
     let Some(channel) = channel(interaction.channel()) else {
         return Err(Invalid::new("interaction.channel", "is required, and one of the channels known"));
@@ -206,7 +208,7 @@ fn interaction(interaction: Option<pb::Interaction>) -> Parsed<Interaction> {
     })
 }
 
-fn subject(subject: Option<pb::Subject>) -> Parsed<SubjectHints> {
+pub(super) fn subject(subject: Option<pb::Subject>) -> Parsed<SubjectHints> {
     let Some(subject) = subject else { return Ok(SubjectHints::default()) };
     let account = subject.account.map(account_selector).transpose()?;
     let contact = subject.contact.map(contact_selector).transpose()?;
@@ -289,14 +291,19 @@ fn passphrase(message: pb::Passphrase) -> Parsed<Evidence> {
 }
 
 fn portal_login(login: &pb::PortalLogin) -> Parsed<Evidence> {
+    login_time("evidence.portal_login", login).map(|login_time| Evidence::PortalLogin { login_time })
+}
+
+/// When somebody logged in; `path` is that of the login.
+pub(super) fn login_time(path: &str, login: &pb::PortalLogin) -> Parsed<Timestamp> {
     if !login.id_token.is_empty() {
-        text("evidence.portal_login.id_token", &login.id_token, limits::ID_TOKEN)?;
-        return Err(Invalid::unsupported("evidence.portal_login.id_token"));
+        let field = format!("{path}.id_token");
+        text(&field, &login.id_token, limits::ID_TOKEN)?;
+        return Err(Invalid::unsupported(field));
     }
-    let field = "evidence.portal_login.login_time";
+    let field = format!("{path}.login_time");
     let Some(time) = login.login_time else { return Err(Invalid::required(field)) };
-    let login_time = Timestamp::new(time.seconds, time.nanos).map_err(|_| Invalid::new(field, "is out of range"))?;
-    Ok(Evidence::PortalLogin { login_time })
+    Timestamp::new(time.seconds, time.nanos).map_err(|_| Invalid::new(field, "is out of range"))
 }
 
 fn resource(path: &str, resource: Option<pb::Resource>) -> Parsed<Resource> {
@@ -350,15 +357,19 @@ fn freshness(value: i32, min_revision: u64) -> Parsed<Freshness> {
 }
 
 /// An enum's zero means `unset`, but prost gives zero for unknown values, too: those are refused.
-fn zero<T>(field: &str, raw: i32, unset: T) -> Parsed<T> {
+pub(super) fn zero<T>(field: &str, raw: i32, unset: T) -> Parsed<T> {
     if raw == 0 { Ok(unset) } else { Err(Invalid::new(field, "is none of the values known")) }
 }
 
-fn within(field: &str, length: usize, limit: Limit) -> Parsed<()> {
+pub(super) fn given(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+pub(super) fn within(field: &str, length: usize, limit: Limit) -> Parsed<()> {
     limit.exceeded_by(length).map_or(Ok(()), |why| Err(Invalid::new(field, why)))
 }
 
-fn text(field: &str, value: &str, limit: Limit) -> Parsed<()> {
+pub(super) fn text(field: &str, value: &str, limit: Limit) -> Parsed<()> {
     within(field, value.len(), limit)?;
     if value.chars().any(char::is_control) {
         return Err(Invalid::new(field, "contains a control character"));
@@ -371,7 +382,7 @@ fn required_text(field: &str, value: String, limit: Limit) -> Parsed<String> {
     if value.trim().is_empty() { Err(Invalid::required(field)) } else { Ok(value) }
 }
 
-fn visible(field: &str, value: String, limit: Limit) -> Parsed<String> {
+pub(super) fn visible(field: &str, value: String, limit: Limit) -> Parsed<String> {
     within(field, value.len(), limit)?;
     if is_visible(&value) { Ok(value) } else { Err(Invalid::new(field, "has other than visible ASCII characters")) }
 }

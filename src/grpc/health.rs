@@ -7,7 +7,7 @@ use std::sync::{
 
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use super::proto::countersign::v1::authorization_service_server::SERVICE_NAME;
+use super::proto::countersign::v1::{authorization_service_server, escalation_service_server};
 
 /// How many looks in a row must find something wrong: a store that is busy for one look tells nothing.
 const LOOKS: u32 = 2;
@@ -18,8 +18,8 @@ pub const POLICY_HEALTH: &str = "countersign.policy";
 /// The name under which it is told whether tries can be counted, and so passphrases be taken.
 pub const COUNTERS_HEALTH: &str = "countersign.counters";
 
-/// The service, and the server as a whole.
-const SERVICES: [&str; 2] = [SERVICE_NAME, ""];
+/// The services, and the server as a whole.
+const SERVICES: [&str; 3] = [authorization_service_server::SERVICE_NAME, escalation_service_server::SERVICE_NAME, ""];
 
 /// What is told to whoever asks for health, or watches it.
 #[derive(Clone)]

@@ -73,4 +73,15 @@ limits! {
     END_REQUEST_ID = Bytes(128) of "EndInteractionRequest.request_id";
     DELIVERY_DECISION_ID = Bytes(64) of "ReadDeliveryRequest.decision_id";
     DELIVERY_REQUEST_ID = Bytes(128) of "ReadDeliveryRequest.request_id";
+    GET_ESCALATION_ID = Bytes(64) of "GetEscalationRequest.escalation_id";
+    GET_ESCALATION_REQUEST_ID = Bytes(128) of "GetEscalationRequest.request_id";
+    LIST_ESCALATIONS_PAGE_TOKEN = Bytes(128) of "ListEscalationsRequest.page_token";
+    LIST_ESCALATIONS_REQUEST_ID = Bytes(128) of "ListEscalationsRequest.request_id";
+    WATCH_ESCALATIONS_REQUEST_ID = Bytes(128) of "WatchEscalationsRequest.request_id";
+    APPROVE_ESCALATION_ID = Bytes(64) of "ApproveEscalationRequest.escalation_id";
+    APPROVE_ESCALATION_REQUEST_ID = Bytes(128) of "ApproveEscalationRequest.request_id";
+    REFUSE_ESCALATION_ID = Bytes(64) of "RefuseEscalationRequest.escalation_id";
+    REFUSE_ESCALATION_REQUEST_ID = Bytes(128) of "RefuseEscalationRequest.request_id";
+    CANCEL_ESCALATION_ID = Bytes(64) of "CancelEscalationRequest.escalation_id";
+    CANCEL_ESCALATION_REQUEST_ID = Bytes(128) of "CancelEscalationRequest.request_id";
 }

@@ -18,13 +18,21 @@ use super::{
     admission::{Doorkeeper, Refusals},
     authorization::Authorization,
     call_log::CallLog,
+    escalation::{Escalation, MOST_WATCHING},
     health::Health,
     proto::{
         DESCRIPTORS,
-        countersign::v1::authorization_service_server::{AuthorizationServiceServer, SERVICE_NAME},
+        countersign::v1::{
+            authorization_service_server::{AuthorizationServiceServer, SERVICE_NAME},
+            escalation_service_server::{EscalationServiceServer, SERVICE_NAME as ESCALATION_SERVICE_NAME},
+        },
     },
+    reception::Reception,
 };
-use crate::{audit::Trail, authorize::Authorizer, client::Registry, clock::Clock, telemetry::metrics::Metrics};
+use crate::{
+    audit::Trail, authorize::Authorizer, client::Registry, clock::Clock, manage::escalation::Escalating,
+    telemetry::metrics::Metrics,
+};
 
 /// How often folded refusals are looked through.
 const FOLD_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,6 +51,8 @@ const LAST_BYTES: Duration = Duration::from_millis(250);
 pub struct Parts {
     /// The use cases.
     pub authorizer: Arc<Authorizer>,
+    /// The use cases of the primary administrator's portal.
+    pub escalating: Escalating,
     /// The client systems.
     pub registry: Arc<Registry>,
     /// Where refusals are recorded.
@@ -166,26 +176,40 @@ pub async fn serve(parts: Parts, listeners: Listeners) -> Result<Serving, tonic_
     let caps = parts.caps;
     let calls = Calls::at_most(caps.concurrent_calls);
     let refusals = Arc::new(Refusals::new(parts.trail, Arc::clone(&parts.clock)));
-    let service = AuthorizationServiceServer::new(Authorization {
-        authorizer: parts.authorizer,
+    let (stop, stopped) = watch::channel(false);
+    let reception = Arc::new(Reception {
         refusals: Arc::clone(&refusals),
         clock: Arc::clone(&parts.clock),
         places: Arc::clone(&calls.places),
         deadline: caps.deadline,
+    });
+    let escalations = EscalationServiceServer::new(Escalation {
+        escalating: parts.escalating,
+        policy: Arc::clone(&parts.authorizer.policy),
+        reception: Arc::clone(&reception),
+        watching: Arc::new(Semaphore::new(MOST_WATCHING)),
+        stopped: stopped.clone(),
     })
     .max_decoding_message_size(caps.request_bytes);
+    let service = AuthorizationServiceServer::new(Authorization { authorizer: parts.authorizer, reception })
+        .max_decoding_message_size(caps.request_bytes);
     let doorkeeper = Doorkeeper { registry: parts.registry, refusals: Arc::clone(&refusals) };
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::serving(reporter).await;
+    let escalations = CallLog {
+        inner: InterceptedService::new(escalations, doorkeeper.clone()),
+        metrics: Arc::clone(&parts.metrics),
+        clock: Arc::clone(&parts.clock),
+    };
     let inner = InterceptedService::new(service, doorkeeper);
     let logged_service = CallLog { inner, metrics: parts.metrics, clock: Arc::clone(&parts.clock) };
     let routes = Routes::new(logged_service)
+        .add_service(escalations)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .prepare();
 
-    let (stop, stopped) = watch::channel(false);
     let mut tasks = vec![tokio::spawn(fold(refusals, stopped.clone()))];
     let server = || {
         Server::builder()
@@ -212,6 +236,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .with_service_name(SERVICE_NAME)
+        .with_service_name(ESCALATION_SERVICE_NAME)
         .with_service_name("grpc.health.v1.Health")
 }
 

@@ -11,6 +11,7 @@ use crate::{
     authorize::Undecided,
     client::Ungranted,
     directory::DirectoryError,
+    manage::ManageError,
 };
 
 /// The domain of every ErrorInfo.
@@ -155,6 +156,20 @@ impl From<Undecided> for Refused {
                 Self::new(Code::Internal, "DEFECT", "a defect of the sidecar; see its log")
             }
         }
+    }
+}
+
+impl From<ManageError> for Refused {
+    fn from(error: ManageError) -> Self {
+        Self::from(match error {
+            ManageError::Directory(error) => Undecided::Directory(error),
+            ManageError::Audit(error) => Undecided::Audit(error),
+            ManageError::Randomness => Undecided::Randomness,
+            ManageError::Defect(what) => Undecided::Defect(what),
+            ManageError::Unknown(_) | ManageError::Weak(_) | ManageError::Hash | ManageError::NotBegun => {
+                Undecided::Defect(error.to_string())
+            }
+        })
     }
 }
 

@@ -217,6 +217,7 @@ impl Metrics {
             | Record::UnknownClients(_)
             | Record::InteractionEnded(_)
             | Record::DeliveryRead(_)
+            | Record::Escalation(_)
             | Record::Change(_)
             | Record::Lifecycle(_) => {}
         }

@@ -49,6 +49,7 @@ async fn a_call_that_is_dropped_at_any_await_is_decided_and_recorded_all_the_sam
     let size = PoolSize { workers: NonZeroU32::MIN, waiting: 4 };
     let authorizer = Arc::new(Authorizer {
         directory: Arc::new(store.clone()),
+        escalations: Arc::new(store.clone()),
         policy: Arc::new(Current::new(Bundle::embedded().unwrap())),
         trail: Arc::clone(&trail),
         clock: Arc::clone(&clock),
@@ -66,7 +67,7 @@ async fn a_call_that_is_dropped_at_any_await_is_decided_and_recorded_all_the_sam
     for polls in 1..=MOST_POLLS {
         let request_id = format!("dropped-after-{polls}");
         {
-            let ask = Ask { action: "account.view".to_owned(), resource: Resource::default() };
+            let ask = Ask { action: "account.view".to_owned(), resource: Resource::default(), approval: None };
             let mut future = pin!(authorizer.authorize(call(&*clock, &request_id), ask, Escalate::Open));
             for _ in 0..polls {
                 if let Poll::Ready(reply) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

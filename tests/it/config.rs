@@ -271,6 +271,10 @@ fn a_setting_that_will_not_do_is_refused_with_line_and_key() {
         ),
         (&sound_client().replace("'phone'", "'phone', 'phone'"), "client.ivr.channels: an entry stands twice"),
         (&with("asserts = ['attestation']"), "client.ivr.asserts: \"attestation\" needs \"calling_number\""),
+        (
+            &sound_client().replace("'Authorize'", "'ApproveEscalation'"),
+            "client.ivr.asserts is missing: escalations are seen and settled by who is logged in",
+        ),
         (&with("accepts_tokens_from = ['irv']"), "client.ivr.accepts_tokens_from: there is no client `irv`"),
         (&with("unix_uid = 1000"), "client.ivr.unix_uid: needs listen.unix"),
         (&with("debug = 'yes'"), "client.ivr.debug: must be true or false, and this is text"),

@@ -20,6 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 
 mod contract;
 mod embedded;
+mod escalations;
 
 /// A directory under test, with the sample company in it.
 type Sampled = Arc<dyn Directory>;

@@ -22,6 +22,7 @@ use prost_reflect::DescriptorPool;
 
 use crate::{
     answer::invalid_field,
+    escalation,
     question::ask,
     sidecar::{Client, Sidecar},
 };
@@ -78,8 +79,9 @@ async fn as_much_as_every_limit_is_taken_where_the_field_is_supported() {
         "Passphrase.transcripts",
         "PortalLogin.id_token",
         "Evidence.verification_token",
-        "AuthorizeRequest.approved_escalation_id",
         "EndInteractionRequest.verification_token",
+        // It would have to be one of ours.
+        "ListEscalationsRequest.page_token",
         // Its text would have to be an action, a type or an attribute that the policy knows.
         "Resource.attributes",
     ];
@@ -103,7 +105,6 @@ async fn what_is_not_supported_yet_is_refused_by_name() {
     let keypad = Passphrase { transcripts: vec!["1234".to_owned()], entry: PassphraseEntry::Keypad.into() };
     let id_token = PortalLogin { id_token: "eyJh".to_owned(), ..PortalLogin::default() };
     let unsupported = [
-        (general().having(|request| request.approved_escalation_id = "e-1".to_owned()), "approved_escalation_id"),
         (general().showing(Shown::Passphrase(keypad)), "evidence.passphrase"),
         (ask(Portal, "general.ask").showing(Shown::PortalLogin(id_token)), "evidence.portal_login.id_token"),
     ];
@@ -161,6 +162,7 @@ async fn send(client: &Client, limit: Limit, length: usize) -> Result<(), String
         "BatchItem" | "BatchAuthorizeRequest" => client.batch_authorize(batch(field, length)).await.map(drop),
         "ReadDeliveryRequest" => client.read_delivery(delivery(field, length)).await.map(drop),
         "EndInteractionRequest" => client.end_interaction(end(field, length)).await.map(drop),
+        message if message.contains("Escalation") => escalation::limits::send(client, field, length).await,
         _ => client.authorize(one(field, limit.max, length)).await.map(drop),
     };
     if result.is_ok() { Ok(()) } else { Err(invalid_field(result)) }

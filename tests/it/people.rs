@@ -25,7 +25,7 @@ pub async fn command(home: &Home, arguments: &[&str]) -> Output {
     tokio::task::spawn_blocking(run).await.unwrap()
 }
 
-async fn shown(home: &Home, arguments: &[&str]) -> String {
+pub async fn shown(home: &Home, arguments: &[&str]) -> String {
     let output = command(home, arguments).await;
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

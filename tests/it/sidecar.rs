@@ -18,7 +18,7 @@ use countersign::{
     grpc::proto::countersign::v1::{
         AuthorizeRequest, AuthorizeResponse, BatchAuthorizeRequest, BatchAuthorizeResponse, EndInteractionRequest,
         EndInteractionResponse, ReadDeliveryRequest, ReadDeliveryResponse,
-        authorization_service_client::AuthorizationServiceClient,
+        authorization_service_client::AuthorizationServiceClient, escalation_service_client::EscalationServiceClient,
     },
     identity::{hasher::Counts, keys, passphrase::Passphrase},
     manage::passphrase::Whose,
@@ -32,7 +32,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const CLIENTS: [(&str, &str); 6] = [
     (
         "portal",
-        r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction"]
+        r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "GetEscalation", "ListEscalations",
+                   "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation"]
            channels = ["portal", "chat"]
            asserts = ["portal_login", "agent_id"]"#,
     ),
@@ -62,7 +63,8 @@ const CLIENTS: [(&str, &str); 6] = [
     ),
     (
         "probe",
-        r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "ReadDelivery"]
+        r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "ReadDelivery", "GetEscalation", "ListEscalations",
+                   "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation"]
            channels = ["phone", "portal", "chat"]
            asserts = ["portal_login", "agent_id", "calling_number", "attestation"]
            debug = true"#,
@@ -267,13 +269,15 @@ fn acme(contact: Option<&str>) -> Whose {
 #[derive(Clone)]
 pub struct Client {
     stub: AuthorizationServiceClient<Channel>,
+    escalations: EscalationServiceClient<Channel>,
     authorization: Option<String>,
 }
 
 impl Client {
     pub fn new(channel: Channel, token: Option<&str>) -> Self {
-        let stub = AuthorizationServiceClient::new(channel);
-        Self { stub, authorization: token.map(|token| format!("Bearer {token}")) }
+        let stub = AuthorizationServiceClient::new(channel.clone());
+        let escalations = EscalationServiceClient::new(channel);
+        Self { stub, escalations, authorization: token.map(|token| format!("Bearer {token}")) }
     }
 
     pub async fn authorize(&self, request: impl Into<AuthorizeRequest>) -> Result<AuthorizeResponse, Status> {
@@ -306,7 +310,13 @@ impl Client {
         patiently(self.stub.clone().end_interaction(request)).await.map(tonic::Response::into_inner)
     }
 
-    fn with_token<T>(&self, message: T) -> Request<T> {
+    /// The stub of the other service; its requests are made by [`Client::with_token`].
+    pub fn of_escalations(&self) -> EscalationServiceClient<Channel> {
+        self.escalations.clone()
+    }
+
+    /// A request of this client system.
+    pub fn with_token<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(authorization) = &self.authorization {
             request.metadata_mut().insert("authorization", authorization.parse().unwrap());

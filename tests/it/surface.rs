@@ -12,7 +12,10 @@ use countersign::{
         health::{COUNTERS_HEALTH, POLICY_HEALTH},
         proto::{
             DESCRIPTORS,
-            countersign::v1::{Channel::Phone, authorization_service_server::SERVICE_NAME},
+            countersign::v1::{
+                Channel::Phone, authorization_service_server::SERVICE_NAME,
+                escalation_service_server::SERVICE_NAME as ESCALATION_SERVICE_NAME,
+            },
         },
     },
 };
@@ -30,7 +33,7 @@ const AUTHORIZE: &str = "countersign.v1.AuthorizationService/Authorize";
 #[tokio::test]
 async fn reflection_lists_the_services_in_both_versions() {
     let sidecar = Sidecar::start().await;
-    let wanted = [SERVICE_NAME, "grpc.health.v1.Health"];
+    let wanted = [SERVICE_NAME, ESCALATION_SERVICE_NAME, "grpc.health.v1.Health"];
 
     use v1::{server_reflection_request::MessageRequest, server_reflection_response::MessageResponse};
     let mut reflection = v1::server_reflection_client::ServerReflectionClient::new(sidecar.channel());
@@ -64,7 +67,7 @@ async fn reflection_lists_the_services_in_both_versions() {
 async fn health_is_told_per_service_without_a_token() {
     let sidecar = Sidecar::start().await;
     let mut health = HealthClient::new(sidecar.channel());
-    for service in ["", SERVICE_NAME, POLICY_HEALTH, COUNTERS_HEALTH] {
+    for service in ["", SERVICE_NAME, ESCALATION_SERVICE_NAME, POLICY_HEALTH, COUNTERS_HEALTH] {
         let request = HealthCheckRequest { service: service.to_owned() };
         let answer = patiently(health.check(request)).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving, "`{service}`");
@@ -84,7 +87,7 @@ async fn grpcurl_lists_describes_and_asks() {
     };
 
     let services = run(&[&address, "list"]).await.unwrap();
-    for service in [SERVICE_NAME, "grpc.health.v1.Health"] {
+    for service in [SERVICE_NAME, ESCALATION_SERVICE_NAME, "grpc.health.v1.Health"] {
         assert!(services.lines().any(|line| line == service), "{services}");
     }
     let methods = run(&[&address, "list", SERVICE_NAME]).await.unwrap();
@@ -156,12 +159,26 @@ fn no_evidence_override_or_secret_is_on_offer_beyond_what_is_named_here() {
     let service = pool.get_service_by_name(SERVICE_NAME).unwrap();
     let methods: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
     assert_eq!(methods, ["Authorize", "BatchAuthorize", "EndInteraction", "ReadDelivery"]);
+    let service = pool.get_service_by_name(ESCALATION_SERVICE_NAME).unwrap();
+    let methods: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
+    assert_eq!(
+        methods,
+        [
+            "GetEscalation",
+            "ListEscalations",
+            "WatchEscalations",
+            "ApproveEscalation",
+            "RefuseEscalation",
+            "CancelEscalation"
+        ]
+    );
     let fields = |message: &str| -> Vec<String> {
         let message = pool.get_message_by_name(&format!("countersign.v1.{message}")).unwrap();
         message.fields().map(|field| field.name().to_owned()).collect()
     };
     assert_eq!(fields("Evidence"), ["passphrase", "portal_login", "verification_token"]);
     assert_eq!(fields("Passphrase"), ["transcripts", "entry"]);
+    assert_eq!(fields("EscalationCaller"), ["interaction", "subject", "portal_login"]);
     assert_eq!(
         fields("AuthorizeRequest"),
         [

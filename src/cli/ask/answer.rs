@@ -204,6 +204,11 @@ fn escalation_state(state: EscalationState) -> &'static str {
     match state {
         EscalationState::Unspecified => "not opened",
         EscalationState::Pending => "pending",
+        EscalationState::Approved => "approved",
+        EscalationState::Refused => "refused",
+        EscalationState::Expired => "expired",
+        EscalationState::Cancelled => "cancelled",
+        EscalationState::Used => "used",
     }
 }
 

@@ -235,6 +235,7 @@ impl<'a> Play<'a> {
             | Record::UnknownClients(_)
             | Record::InteractionEnded(_)
             | Record::DeliveryRead(_)
+            | Record::Escalation(_)
             | Record::Change(_)
             | Record::Lifecycle(_) => return Ok(String::new()),
         };

@@ -29,7 +29,8 @@ use crate::{
 const CLIENTS: [(&str, &str); 4] = [
     (
         "portal",
-        r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction"]
+        r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "GetEscalation", "ListEscalations",
+                   "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation"]
 channels = ["portal", "chat"]
 asserts = ["portal_login"]"#,
     ),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    credential, standing,
+    credential, escalations, standing,
     transaction::{DirectoryRows, NewChange, ReadTransaction, WriteTransaction},
 };
 use crate::directory::{
@@ -39,6 +39,7 @@ pub(super) fn apply(
                 put_contact(&rows, contact)?;
                 if contact.status == ContactStatus::Inactive {
                     credential::end_of_contact(&rows, &contact.id)?;
+                    escalations::end_of_contact(&rows, &contact.id, now)?;
                 }
                 rows.revision()
             }

@@ -6,8 +6,8 @@ use countersign::{
     audit::{
         Record, Stored,
         record::{
-            BatchRecord, ChangeRecord, DecisionRecord, DeliveryReadRecord, ImportPart, InteractionEndedRecord,
-            LifecycleRecord, RefusalRecord, UnknownClientsRecord,
+            BatchRecord, ChangeRecord, DecisionRecord, DeliveryReadRecord, EscalationRecord, ImportPart,
+            InteractionEndedRecord, LifecycleRecord, RefusalRecord, UnknownClientsRecord,
         },
     },
     directory::{AccountId, Actor, ContactId, Revision},
@@ -80,6 +80,16 @@ fn every_kind_in_full() -> Vec<Record> {
             person: person.clone(),
             item: item.clone(),
             policy_revision: policy_revision.clone(),
+            directory_revision,
+            took_us,
+        })),
+        Record::Escalation(Box::new(EscalationRecord {
+            call: call.clone(),
+            person: person.clone(),
+            decision_id: text(),
+            outcome: text(),
+            escalations: vec![text()],
+            state: Some(text()),
             directory_revision,
             took_us,
         })),

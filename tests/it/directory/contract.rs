@@ -441,7 +441,7 @@ fn new_contact(id: &str, first: &str, last: &str) -> Contact {
     }
 }
 
-fn escalation(id: &str, contact: &str, resource: &str) -> NewEscalation {
+pub(super) fn escalation(id: &str, contact: &str, resource: &str) -> NewEscalation {
     NewEscalation {
         id: id.into(),
         account: AccountId::new(sample::ACME),

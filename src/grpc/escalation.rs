@@ -1,0 +1,163 @@
+//! `countersign.v1.EscalationService`: admit, parse, have it done, answer.
+
+use std::{pin::Pin, sync::Arc};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status};
+
+use super::{
+    admission::check_grants,
+    proto::countersign::v1 as pb,
+    reception::{Asked, Reception},
+    status::Refused,
+};
+use crate::{
+    client::{Assertion, Rpc, Ungranted},
+    escalation::rules::Step,
+    manage::escalation::{self as manage, Escalating, Told},
+    policy::{Bundle, Current},
+};
+
+mod answer;
+mod ask;
+
+/// How many may watch at the same time: each looks at the store once a second.
+pub(super) const MOST_WATCHING: usize = 256;
+
+/// The service.
+pub(super) struct Escalation {
+    pub(super) escalating: Escalating,
+    /// Says what actions are about.
+    pub(super) policy: Arc<Current>,
+    pub(super) reception: Arc<Reception>,
+    /// How many may watch at the same time.
+    pub(super) watching: Arc<Semaphore>,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+type Watching = Pin<Box<dyn Stream<Item = Result<pb::WatchEscalationsResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl pb::escalation_service_server::EscalationService for Escalation {
+    async fn get_escalation(
+        &self,
+        request: Request<pb::GetEscalationRequest>,
+    ) -> Result<Response<pb::GetEscalationResponse>, Status> {
+        let asked = self.reception.asked(Rpc::GetEscalation, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let request = request.into_inner();
+            may_ask(&asked, request.caller.as_ref())?;
+            let (id, by) = (ask::get(&request)?, ask::caller(&asked, request.caller, request.request_id, Some(place))?);
+            let told = self.escalating.get(by, id).await?;
+            Ok::<_, Refused>(answer::get(&told, &self.policy.snapshot()))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn list_escalations(
+        &self,
+        request: Request<pb::ListEscalationsRequest>,
+    ) -> Result<Response<pb::ListEscalationsResponse>, Status> {
+        let asked = self.reception.asked(Rpc::ListEscalations, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let request = request.into_inner();
+            may_ask(&asked, request.caller.as_ref())?;
+            let ask::Page { only_pending, after, size } = ask::list(&request)?;
+            let by = ask::caller(&asked, request.caller, request.request_id, Some(place))?;
+            let told = self.escalating.list(by, only_pending, after, size).await?;
+            Ok::<_, Refused>(answer::list(&told, size, &self.policy.snapshot()))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    type WatchEscalationsStream = Watching;
+
+    async fn watch_escalations(
+        &self,
+        request: Request<pb::WatchEscalationsRequest>,
+    ) -> Result<Response<Watching>, Status> {
+        let asked = self.reception.asked(Rpc::WatchEscalations, &request, &request.get_ref().request_id)?;
+        let begun = || -> Result<Watching, Refused> {
+            let request = request.into_inner();
+            may_ask(&asked, request.caller.as_ref())?;
+            ask::watch(&request)?;
+            let by = ask::caller(&asked, request.caller, request.request_id, None)?;
+            let place = Arc::clone(&self.watching).try_acquire_owned().map_err(|_| Refused::overloaded())?;
+            let watching = self.escalating.watch(by, place, self.stopped.clone());
+            let policy = Arc::clone(&self.policy);
+            let messages = ReceiverStream::new(watching).map(move |told| match told {
+                Ok(told) => Ok(answer::watch(&told, &policy.snapshot())),
+                Err(error) => Err(Refused::from(error).status()),
+            });
+            Ok(Box::pin(messages))
+        };
+        begun().map(Response::new).map_err(|refused| self.reception.refuse(&asked, &refused))
+    }
+
+    async fn approve_escalation(
+        &self,
+        request: Request<pb::ApproveEscalationRequest>,
+    ) -> Result<Response<pb::ApproveEscalationResponse>, Status> {
+        let asked = self.reception.asked(Rpc::ApproveEscalation, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let request = request.into_inner();
+            may_ask(&asked, request.caller.as_ref())?;
+            let id = ask::approve(&request)?;
+            let told = self.settle(&asked, request.caller, request.request_id, id, Step::Approve, place).await?;
+            Ok::<_, Refused>(answer::approve(&told, &self.policy.snapshot()))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn refuse_escalation(
+        &self,
+        request: Request<pb::RefuseEscalationRequest>,
+    ) -> Result<Response<pb::RefuseEscalationResponse>, Status> {
+        let asked = self.reception.asked(Rpc::RefuseEscalation, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let request = request.into_inner();
+            may_ask(&asked, request.caller.as_ref())?;
+            let id = ask::refuse(&request)?;
+            let told = self.settle(&asked, request.caller, request.request_id, id, Step::Refuse, place).await?;
+            Ok::<_, Refused>(answer::refuse(&told, &self.policy.snapshot()))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn cancel_escalation(
+        &self,
+        request: Request<pb::CancelEscalationRequest>,
+    ) -> Result<Response<pb::CancelEscalationResponse>, Status> {
+        let asked = self.reception.asked(Rpc::CancelEscalation, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let request = request.into_inner();
+            may_ask(&asked, request.caller.as_ref())?;
+            let id = ask::cancel(&request)?;
+            let told = self.settle(&asked, request.caller, request.request_id, id, Step::Cancel, place).await?;
+            Ok::<_, Refused>(answer::cancel(&told, &self.policy.snapshot()))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+}
+
+impl Escalation {
+    async fn settle(
+        &self,
+        asked: &Asked,
+        caller: Option<pb::EscalationCaller>,
+        request_id: String,
+        id: String,
+        step: Step,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Told, Refused> {
+        let by = ask::caller(asked, caller, request_id, Some(place))?;
+        Ok(self.escalating.settle(by, id, step).await?)
+    }
+}
+
+/// Checks the grants for what a request claims, before anything of it is validated (A24).
+fn may_ask(asked: &Asked, caller: Option<&pb::EscalationCaller>) -> Result<(), Ungranted> {
+    check_grants(&asked.client, asked.rpc, caller.and_then(|caller| caller.interaction.as_ref()), None)?;
+    asked.client.may_assert(Assertion::PortalLogin)
+}

@@ -43,6 +43,7 @@ use crate::{
 };
 
 mod counters;
+pub mod doctor;
 mod gauges;
 mod looks;
 mod reload;

@@ -14,6 +14,7 @@ mod completions;
 mod connect;
 mod contact;
 mod demo;
+mod doctor;
 mod door;
 mod escalation;
 mod export;
@@ -49,6 +50,7 @@ pub struct Cli {
 enum Command {
     Demo(demo::Demo),
     Serve(serve::Serve),
+    Doctor(doctor::Doctor),
     Ask(Box<ask::Ask>),
     Audit(audit::Audit),
     Watch(watch::Watch),
@@ -72,6 +74,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Demo(command) => command.run(),
         Command::Serve(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Ask(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Watch(command) => command.run(),

@@ -13,6 +13,7 @@ use redis::{Cmd, FromRedisValue};
 use tokio::sync::watch;
 
 mod failure;
+mod inspect;
 mod keeper;
 mod link;
 mod login;
@@ -20,6 +21,7 @@ pub mod server;
 pub mod settings;
 
 pub use failure::{Failure, Kind};
+pub use inspect::{About, Facts, inspect};
 pub use settings::{Login, Mode, Server, Settings};
 
 use keeper::{Keeper, Kept, State};

@@ -31,6 +31,7 @@ use crate::{
 
 mod apply;
 mod change_log;
+mod checkup;
 mod credential;
 mod deliveries;
 mod escalations;
@@ -50,6 +51,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use checkup::{Checkup, checkup, key_checks as key_checks_of};
 pub use credential::SqliteCredentials;
 pub(crate) use transaction::{ReadTransaction, WriteTransaction};
 pub use windows::SqliteBudgets;

@@ -77,6 +77,17 @@ pub enum Server {
     Unix(PathBuf),
 }
 
+impl std::fmt::Display for Server {
+    /// Without a secret: an address holds none.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp { host, port, tls: false } => write!(f, "{host}:{port}"),
+            Self::Tcp { host, port, tls: true } => write!(f, "{host}:{port} with TLS"),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
 impl Server {
     /// Whether TLS is spoken.
     #[must_use]

@@ -27,6 +27,7 @@ mod coverage;
 mod crash;
 mod delivery;
 mod directory;
+mod doctor;
 mod escalation;
 mod examples;
 mod fleet;

@@ -89,6 +89,16 @@ impl Process {
         kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
     }
 
+    /// SIGSTOP: the machine takes connections for it, and nobody answers.
+    pub fn pause(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).unwrap();
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).unwrap();
+    }
+
     /// SIGTERM.
     pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();

@@ -71,6 +71,11 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), OpenE
     Ok(())
 }
 
+/// The newest schema that this version knows.
+pub(super) fn newest() -> u32 {
+    (1_u32..).zip(&MIGRATIONS).last().map_or(0, |(version, _)| version)
+}
+
 /// In order; a migration that was released is never edited. Additive for one minor version, so that the version
 /// before can still run beside it.
 const MIGRATIONS: [&str; 7] = [

@@ -5,7 +5,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -35,8 +35,6 @@ pub enum Mode {
     Delay(Duration),
     /// Passes requests on, and closes the connection in place of the first bytes of an answer: the request has run.
     CutAnswers,
-    /// As `CutAnswers`, on connections that have been sent a script only: others are made, and greet, as ever.
-    CutScripts,
     /// Passes requests on, and answers nothing.
     SwallowAnswers,
     /// Closes every connection at once.
@@ -67,7 +65,6 @@ impl Proxy {
             Mode::Pass => (PASS, Duration::ZERO),
             Mode::Delay(delay) => (PASS, delay),
             Mode::CutAnswers => (CUT, Duration::ZERO),
-            Mode::CutScripts => (CUT_SCRIPTS, Duration::ZERO),
             Mode::SwallowAnswers => (SWALLOW, Duration::ZERO),
             Mode::Refuse => (REFUSE, Duration::ZERO),
         };
@@ -102,23 +99,13 @@ fn serve(client: TcpStream, server: u16, state: &Arc<State>) {
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     let (requests, answers) = ((client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client));
-    let ran_script = Arc::new(AtomicBool::new(false));
-    let runs_script = Arc::clone(&ran_script);
-    thread::spawn(move || {
-        pass(requests.0, requests.1, |bytes| {
-            if bytes.windows(SCRIPT.len()).any(|window| window == SCRIPT) {
-                runs_script.store(true, Ordering::SeqCst);
-            }
-            Fate::Pass
-        });
-    });
+    thread::spawn(move || pass(requests.0, requests.1, || Fate::Pass));
     let state = Arc::clone(state);
     thread::spawn(move || {
-        pass(answers.0, answers.1, |_| {
+        pass(answers.0, answers.1, || {
             thread::sleep(Duration::from_millis(state.delay_ms.load(Ordering::SeqCst)));
             match state.mode.load(Ordering::SeqCst) {
                 PASS => Fate::Pass,
-                CUT_SCRIPTS if !ran_script.load(Ordering::SeqCst) => Fate::Pass,
                 SWALLOW => Fate::Swallow,
                 _ => {
                     state.answers_cut.fetch_add(1, Ordering::SeqCst);
@@ -137,10 +124,10 @@ enum Fate {
 }
 
 /// Copies until the end, or until `fate` cuts; then both ends are closed.
-fn pass(mut from: TcpStream, mut to: TcpStream, fate: impl Fn(&[u8]) -> Fate) {
+fn pass(mut from: TcpStream, mut to: TcpStream, fate: impl Fn() -> Fate) {
     let mut bytes = [0; 16_384];
     while let Ok(read @ 1..) = from.read(&mut bytes) {
-        match fate(&bytes[..read]) {
+        match fate() {
             Fate::Swallow => {}
             Fate::Pass if to.write_all(&bytes[..read]).is_ok() => {}
             Fate::Pass | Fate::Cut => break,
@@ -153,5 +140,3 @@ const PASS: usize = 0;
 const CUT: usize = 1;
 const SWALLOW: usize = 2;
 const REFUSE: usize = 3;
-const CUT_SCRIPTS: usize = 4;
-const SCRIPT: &[u8] = b"EVALSHA";

@@ -115,3 +115,24 @@ async fn a_redis_that_evicts_refuses_the_start_and_stops_passphrases_when_it_beg
     let refused = sidecar.client("ivr").insist(call("2", PHRASE)).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
 }
+
+// proves: A21
+#[tokio::test]
+async fn nothing_that_redis_keeps_or_hears_holds_a_passphrase_or_anybodys_id() {
+    let server = Server::start(&["--appendonly", "yes", "--appendfsync", "always", "--slowlog-log-slower-than", "0"]);
+    let sidecar = started(&server).await;
+    let ivr = sidecar.client("ivr");
+    let number = sample::ACME_OLD_NUMBER;
+    for phrase in [WRONG, PHRASE] {
+        let question = call("interaction-4711", phrase).calling_from(number, None);
+        drop(ivr.insist(question).await.unwrap());
+    }
+    let written = server.appended();
+    assert!(written.windows(4).any(|bytes| bytes == b"cs1:"), "the file of writes is read");
+    let heard = format!("{:?}", server.say::<redis::Value>("SLOWLOG GET 1000"));
+    assert!(heard.contains("EVAL"), "{heard}");
+    let told = format!("{}{heard}", String::from_utf8_lossy(&written)).to_lowercase();
+    for secret in [PHRASE, WRONG, "violet", "interaction-4711", number, sample::ACME, sample::ADA] {
+        assert!(!told.contains(&secret.to_lowercase()), "{secret} is in Redis");
+    }
+}

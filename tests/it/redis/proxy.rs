@@ -5,7 +5,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -35,6 +35,8 @@ pub enum Mode {
     Delay(Duration),
     /// Passes requests on, and closes the connection in place of the first bytes of an answer: the request has run.
     CutAnswers,
+    /// As `CutAnswers`, on connections that have been sent a script only: others are made, and greet, as ever.
+    CutScripts,
     /// Passes requests on, and answers nothing.
     SwallowAnswers,
     /// Closes every connection at once.
@@ -65,6 +67,7 @@ impl Proxy {
             Mode::Pass => (PASS, Duration::ZERO),
             Mode::Delay(delay) => (PASS, delay),
             Mode::CutAnswers => (CUT, Duration::ZERO),
+            Mode::CutScripts => (CUT_SCRIPTS, Duration::ZERO),
             Mode::SwallowAnswers => (SWALLOW, Duration::ZERO),
             Mode::Refuse => (REFUSE, Duration::ZERO),
         };
@@ -99,13 +102,23 @@ fn serve(client: TcpStream, server: u16, state: &Arc<State>) {
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     let (requests, answers) = ((client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client));
-    thread::spawn(move || pass(requests.0, requests.1, || Fate::Pass));
+    let ran_script = Arc::new(AtomicBool::new(false));
+    let runs_script = Arc::clone(&ran_script);
+    thread::spawn(move || {
+        pass(requests.0, requests.1, |bytes| {
+            if bytes.windows(SCRIPT.len()).any(|window| window == SCRIPT) {
+                runs_script.store(true, Ordering::SeqCst);
+            }
+            Fate::Pass
+        });
+    });
     let state = Arc::clone(state);
     thread::spawn(move || {
-        pass(answers.0, answers.1, || {
+        pass(answers.0, answers.1, |_| {
             thread::sleep(Duration::from_millis(state.delay_ms.load(Ordering::SeqCst)));
             match state.mode.load(Ordering::SeqCst) {
                 PASS => Fate::Pass,
+                CUT_SCRIPTS if !ran_script.load(Ordering::SeqCst) => Fate::Pass,
                 SWALLOW => Fate::Swallow,
                 _ => {
                     state.answers_cut.fetch_add(1, Ordering::SeqCst);
@@ -124,10 +137,10 @@ enum Fate {
 }
 
 /// Copies until the end, or until `fate` cuts; then both ends are closed.
-fn pass(mut from: TcpStream, mut to: TcpStream, fate: impl Fn() -> Fate) {
+fn pass(mut from: TcpStream, mut to: TcpStream, fate: impl Fn(&[u8]) -> Fate) {
     let mut bytes = [0; 16_384];
     while let Ok(read @ 1..) = from.read(&mut bytes) {
-        match fate() {
+        match fate(&bytes[..read]) {
             Fate::Swallow => {}
             Fate::Pass if to.write_all(&bytes[..read]).is_ok() => {}
             Fate::Pass | Fate::Cut => break,
@@ -140,3 +153,5 @@ const PASS: usize = 0;
 const CUT: usize = 1;
 const SWALLOW: usize = 2;
 const REFUSE: usize = 3;
+const CUT_SCRIPTS: usize = 4;
+const SCRIPT: &[u8] = b"EVALSHA";

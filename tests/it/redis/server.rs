@@ -120,6 +120,12 @@ impl Server {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// Everything that it appended, when it appends.
+    pub fn appended(&self) -> Vec<u8> {
+        let files = fs::read_dir(self.folder.path().join("appendonlydir")).unwrap();
+        files.flat_map(|file| fs::read(file.unwrap().path()).unwrap()).collect()
+    }
+
     fn socket(&self) -> PathBuf {
         self.folder.path().join("socket")
     }

@@ -1,15 +1,24 @@
 //! Budgets across a change of master: a Sentinel failover, the loss of a node of a Cluster, and a slot that moves.
 
+use countersign::redis::{Mode, Settings as Place};
+
 use super::{
     budgets::{Call, granted, refused, reserve},
     *,
 };
 use crate::{
-    redis::{cluster::Cluster, connected, sentinel::Watched, server::command, until_up},
+    redis::{
+        cluster::Cluster,
+        connected,
+        proxy::{self, Proxy},
+        sentinel::Watched,
+        server::{self, Server, command},
+        until_up,
+    },
     sidecar::eventually,
 };
 
-async fn budgets_of(settings: countersign::redis::Settings) -> RedisBudgets {
+async fn budgets_of(settings: Place) -> RedisBudgets {
     let budgets = RedisBudgets::new(connected(settings).await, Settings::default(), Clock::Server);
     eventually(async || budgets.look().await.ok().filter(|fitness| *fitness == Fitness::Fit)).await;
     budgets
@@ -37,7 +46,7 @@ async fn a_sentinel_failover_is_followed_and_what_was_replicated_still_counts() 
     for _ in 0..3 {
         granted(reserve(&budgets, &Call::new("spent")).await);
     }
-    let offset = |server: &crate::redis::server::Server, name: &str| -> Option<u64> {
+    let offset = |server: &Server, name: &str| -> Option<u64> {
         let info: String = server.say("INFO replication");
         info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.parse().ok())
     };
@@ -95,4 +104,34 @@ async fn a_cluster_that_loses_the_node_of_the_counters_and_moves_their_slot_coun
     assert!(failed > 0, "while the slot has no master nobody tries");
     let refusal = refused(after_loss);
     assert_eq!((refusal.by, refusal.raised.as_slice()), (SourceBudget::Interaction, [].as_slice()));
+}
+
+// proves: A10, A35
+#[tokio::test]
+async fn what_the_clusters_driver_repeats_by_itself_is_counted_once() {
+    // A Cluster of one node, reached through a proxy alone.
+    let node = Server::start(&["--cluster-enabled", "yes"]);
+    let proxy = Proxy::to(node.port);
+    node.say::<()>(&format!("CONFIG SET cluster-announce-port {}", proxy.port));
+    node.say::<()>("CLUSTER ADDSLOTSRANGE 0 16383");
+    eventually(async || node.say::<String>("CLUSTER INFO").contains("cluster_state:ok").then_some(())).await;
+    let budgets = budgets_of(server::settings(Mode::Cluster, &[proxy.port])).await;
+    // The script is known to the node, so that each repetition runs it.
+    granted(reserve(&budgets, &Call::new("first")).await);
+    crate::redis::vouch(&node);
+    node.say::<()>("CONFIG RESETSTAT");
+
+    let attempt = Call::new("cut").attempt();
+    proxy.set(proxy::Mode::CutScripts);
+    budgets.reserve(&attempt).await.unwrap_err();
+    let stats: String = node.say("INFO commandstats");
+    let ran =
+        stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")?.split(',').next()?.parse().ok());
+    assert!(ran > Some(1_u32), "the driver repeats nothing any more, and this test proves nothing: {stats}");
+    let names: Vec<String> = node.say("KEYS *:interaction:*");
+    assert_eq!(names.len(), 1);
+    assert_eq!(node.say::<u32>(&format!("ZCARD {}", names[0])), 1, "{ran:?} times run, and more than one place taken");
+    proxy.set(proxy::Mode::Pass);
+    let again = granted(eventually(async || budgets.reserve(&attempt).await.ok()).await);
+    assert_eq!(again.tries_left, 2);
 }

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     path::Path,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -40,13 +40,13 @@ pub struct Bundle {
     remembered: Remembered,
 }
 
-/// An action, and what was computed about it at load.
+/// An action, and what is computed about it once.
 struct Entry {
     action: Arc<Action>,
     /// The rule that opens it to everybody, on the channels where it is open.
     open: BTreeMap<Channel, String>,
-    /// The methods by which somebody could be allowed, best first.
-    accepted: BTreeMap<Channel, Vec<Method>>,
+    /// The methods by which somebody could be allowed, best first; computed when they are first asked for.
+    accepted: BTreeMap<Channel, OnceLock<Vec<Method>>>,
 }
 
 impl Bundle {
@@ -83,7 +83,7 @@ impl Bundle {
             .into_values()
             .map(|action| Entry {
                 open: checks::open_channels(&rules, &action),
-                accepted: checks::accepted_methods(&rules, &action),
+                accepted: Channel::ALL.map(|channel| (channel, OnceLock::new())).into(),
                 action,
             })
             .collect();
@@ -153,7 +153,9 @@ impl Bundle {
     /// A function of action and channel alone, never of a person.
     #[must_use]
     pub fn accepted_methods(&self, action: &Arc<Action>, channel: Channel) -> &[Method] {
-        self.entry(&action.name).and_then(|(_, entry)| entry.accepted.get(&channel)).map_or(&[], Vec::as_slice)
+        let Some((_, entry)) = self.entry(&action.name) else { return &[] };
+        let Some(accepted) = entry.accepted.get(&channel) else { return &[] };
+        accepted.get_or_init(|| checks::accepted_methods(&self.rules, &entry.action, channel))
     }
 
     /// May a bearer of these roles do this here? What is not permitted is refused, and so is what could not be

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Action, BundleError, DataClass,
     actions::{self, Catalogue},
-    cedar::{Answer, Fault, Rules},
+    cedar::{Answer, Fault, Prepared, Rules},
     situation::{RoleSet, Situation},
     source::{ACTIONS, Files, SCHEMA},
 };
@@ -167,33 +167,31 @@ pub(super) fn open_channels(rules: &Rules, action: &Arc<Action>) -> BTreeMap<Cha
         .collect()
 }
 
-/// The methods by which somebody could be allowed, per channel, the best first.
-pub(super) fn accepted_methods(rules: &Rules, action: &Arc<Action>) -> BTreeMap<Channel, Vec<Method>> {
-    let accepted = |channel: Channel, method: Method| {
+/// The methods by which somebody could be allowed on this channel, the best first.
+pub(super) fn accepted_methods(rules: &Rules, action: &Action, channel: Channel) -> Vec<Method> {
+    Method::ALL.into_iter().filter(|method| somebody_is_permitted(rules, action, channel, *method)).collect()
+}
+
+fn somebody_is_permitted(rules: &Rules, action: &Action, channel: Channel, method: Method) -> bool {
+    for (primary_admin, approved) in FAVOURS {
+        let situation = Situation {
+            primary_admin,
+            business_exemption: approved,
+            marketing_approved: approved,
+            method: Some(method),
+            proof: method.best_band(),
+            ..Situation::stranger(channel)
+        };
+        let Ok(prepared) = prepare(rules, action, &situation) else { return false };
         for roles in RoleSet::samples(rules.roles()) {
-            for (primary_admin, approved) in FAVOURS {
-                let situation = Situation {
-                    roles,
-                    primary_admin,
-                    business_exemption: approved,
-                    marketing_approved: approved,
-                    method: Some(method),
-                    proof: method.best_band(),
-                    ..Situation::stranger(channel)
-                };
-                match ask(rules, action, &situation) {
-                    Ok(Answer::Permitted(_)) => return true,
-                    Ok(Answer::Refused(by)) if rules.refuses_everybody(&by) => return false,
-                    Ok(Answer::Refused(_)) | Err(_) => {}
-                }
+            match prepared.answer(roles) {
+                Ok(Answer::Permitted(_)) => return true,
+                Ok(Answer::Refused(by)) if rules.refuses_everybody(&by) => return false,
+                Ok(Answer::Refused(_)) | Err(_) => {}
             }
         }
-        false
-    };
-    Channel::ALL
-        .into_iter()
-        .map(|channel| (channel, Method::ALL.into_iter().filter(|method| accepted(channel, *method)).collect()))
-        .collect()
+    }
+    false
 }
 
 /// What may speak for a caller besides roles: to be the primary administrator, and what is on file about the account. Most
@@ -202,6 +200,10 @@ const FAVOURS: [(bool, bool); 4] = [(false, false), (true, false), (false, true)
 
 /// Asks with the example of `actions.toml`.
 fn ask(rules: &Rules, action: &Action, situation: &Situation) -> Result<Answer, Fault> {
+    prepare(rules, action, situation)?.answer(situation.roles)
+}
+
+fn prepare<'a>(rules: &'a Rules, action: &Action, situation: &Situation) -> Result<Prepared<'a>, Fault> {
     let attributes = (!action.attributes.is_empty()).then_some(&action.example);
-    rules.ask(&action.name, situation, attributes)
+    rules.prepare(&action.name, situation, attributes)
 }

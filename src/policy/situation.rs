@@ -27,11 +27,11 @@ impl RoleSet {
         (0_u32..).zip(known).filter(move |(bit, _)| self.0 & (1 << bit) != 0).map(|(_, role)| role)
     }
 
-    /// No role, each one alone, and all of them: with whom a bundle is tried at load.
+    /// All roles, each one alone, and none: with whom a bundle is tried. Whoever has all is permitted most.
     pub(super) fn samples(known: &[RoleName]) -> impl Iterator<Item = Self> {
         let all = (0_u32..).zip(known).fold(0, |set, (bit, _)| set | 1 << bit);
         let single = (0_u32..).zip(known).map(|(bit, _)| Self(1 << bit));
-        std::iter::once(Self(0)).chain(single).chain(std::iter::once(Self(all)))
+        std::iter::once(Self(all)).chain(single).chain(std::iter::once(Self(0)))
     }
 }
 

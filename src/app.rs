@@ -329,7 +329,11 @@ impl Foundation {
             }
         };
         drop(preparing);
-        let size = PoolSize { workers: config.verify.workers, waiting: config.verify.queue };
+        let size = PoolSize {
+            workers: config.verify.workers,
+            waiting: config.verify.queue,
+            release_after: config.verify.release_after,
+        };
         let metrics = Arc::new(Metrics::default());
         let counted = Arc::clone(&metrics);
         trail.observe(move |record| counted.recorded(record));

@@ -74,7 +74,8 @@ struct Pool {
 
 impl Pool {
     fn start(workers: u32) -> Self {
-        let size = PoolSize { workers: NonZeroU32::new(workers).unwrap(), waiting: 2 * workers };
+        let workers_of_it = NonZeroU32::new(workers).unwrap();
+        let size = PoolSize { workers: workers_of_it, waiting: 2 * workers, release_after: Duration::from_secs(60) };
         let keys = Arc::new(KeyRing::ephemeral().unwrap());
         Self { hasher: Arc::new(Hasher::start(size, Cost::OWASP, keys).unwrap()), workers }
     }

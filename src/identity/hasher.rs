@@ -3,7 +3,7 @@
 //! In two steps, so that nobody is charged who is not hashed: [`Hasher::admit`] gives a permit only if the hash will be
 //! done in time; then the attempt is charged; then the permit moves into the work. Whoever cancels the call keeps the
 //! place taken until the hash is done (A35). The threads run at lower priority than I/O, each with one buffer that it
-//! reuses. Knows no store and no budget.
+//! reuses while passphrases come, and gives back, wiped, when none came for a while. Knows no store and no budget.
 //!
 //! What is hashed is a digest of the canonical form under a pepper (N5); the pool never sees a passphrase.
 
@@ -19,7 +19,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use argon2::{Algorithm, Argon2, Block, Version};
 use subtle::ConstantTimeEq;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -32,6 +31,7 @@ use crate::directory::{ContactId, credential::CredentialVersion};
 
 mod admission;
 mod cost;
+mod memory;
 mod stored;
 
 pub use admission::{Patience, Shed};
@@ -39,6 +39,7 @@ pub use cost::{Cost, CostFault, MAX_MEMORY_KIB, MAX_PASSES};
 pub use stored::{HashFault, StoredHash};
 
 use admission::Admission;
+use memory::Memory;
 use stored::{Output, Salt};
 
 /// How the pool is set up.
@@ -48,6 +49,8 @@ pub struct PoolSize {
     pub workers: NonZeroU32,
     /// Permits beyond those that are being worked on; more are refused.
     pub waiting: u32,
+    /// A thread without work for this long gives its memory back. The next hash then takes some 5 ms more.
+    pub release_after: Duration,
 }
 
 /// The pool. Dropping it finishes what was begun and ends its threads.
@@ -86,45 +89,37 @@ pub enum StartError {
 pub struct HashLost;
 
 impl Hasher {
-    /// Starts the threads and lets each run one hash, which touches its memory and measures the time.
+    /// Starts the threads. They take memory when the first passphrase comes, and learn by it how long a hash takes; until
+    /// then a generous guess decides who is admitted.
     ///
     /// # Errors
     /// When the operating system gives no thread or no randomness.
     pub fn start(size: PoolSize, cost: Cost, keys: Arc<KeyRing>) -> Result<Self, StartError> {
         let decoy = Decoy { salt: drawn()?, output: drawn()? };
-        let (measured, measurements) = std::sync::mpsc::channel();
         let queue = Queue {
             jobs: VecDeque::new(),
-            admission: Admission::new(size.workers.get(), size.waiting, Duration::ZERO),
+            admission: Admission::new(size.workers.get(), size.waiting, cost.guessed_time()),
             closing: false,
         };
         let pool = Arc::new(Pool {
             cost,
             keys,
             decoy,
+            release_after: size.release_after,
             queue: Mutex::new(queue),
             work: Condvar::new(),
             counts: AtomicCounts::default(),
         });
         let mut hasher = Self { pool, threads: Vec::new() };
         for number in 0..size.workers.get() {
-            let (pool, measured) = (Arc::clone(&hasher.pool), measured.clone());
+            let pool = Arc::clone(&hasher.pool);
             let thread = std::thread::Builder::new().name(format!("hash-{number}"));
             let thread = thread.spawn(move || {
                 lower_priority();
-                let mut worker = Worker { blocks: Vec::new() };
-                let begun = Instant::now();
-                let _warm = worker.run(pool.cost, &[0; 32], &pool.decoy.salt);
-                // Nobody listens when another thread could not be started.
-                measured.send(begun.elapsed()).ok();
-                drop(measured);
-                pool.serve(&mut worker);
+                pool.serve(&mut Memory::default());
             });
             hasher.threads.push(thread.map_err(StartError::NoThread)?);
         }
-        drop(measured);
-        let hash_time = measurements.iter().max().unwrap_or_default();
-        hasher.pool.lock().admission = Admission::new(size.workers.get(), size.waiting, hash_time);
         Ok(hasher)
     }
 
@@ -167,7 +162,7 @@ impl Hasher {
         }
     }
 
-    /// How long a hash takes, as measured.
+    /// How long a hash takes, as measured; before the first, as guessed.
     #[must_use]
     pub fn hash_time(&self) -> Duration {
         self.pool.lock().admission.hash_time()
@@ -343,6 +338,7 @@ struct Pool {
     cost: Cost,
     keys: Arc<KeyRing>,
     decoy: Decoy,
+    release_after: Duration,
     queue: Mutex<Queue>,
     work: Condvar,
     counts: AtomicCounts,
@@ -380,11 +376,11 @@ impl Pool {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, worker: &mut Worker) {
-        while let Some(Job { permit, cost, input, salt, conclude }) = self.next_job() {
+    fn serve(&self, memory: &mut Memory) {
+        while let Some(Job { permit, cost, input, salt, conclude }) = self.next_job(memory) {
             let begun = Instant::now();
             // A worker outlives whatever goes wrong in one hash.
-            let output = catch_unwind(AssertUnwindSafe(|| worker.run(cost, input.as_slice(), &salt))).ok().flatten();
+            let output = catch_unwind(AssertUnwindSafe(|| memory.hash(cost, input.as_slice(), &salt))).ok().flatten();
             self.lock().admission.measured(begun.elapsed());
             drop(permit);
             if let Some(output) = output {
@@ -393,8 +389,8 @@ impl Pool {
         }
     }
 
-    /// The next job; `None` once the pool is closing and nothing is left.
-    fn next_job(&self) -> Option<Job> {
+    /// The next job; `None` once the pool is closing and nothing is left. Memory is not held for one that does not come.
+    fn next_job(&self, memory: &mut Memory) -> Option<Job> {
         let mut queue = self.lock();
         loop {
             if let Some(job) = queue.jobs.pop_front() {
@@ -403,26 +399,18 @@ impl Pool {
             if queue.closing {
                 return None;
             }
-            queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            if memory.is_held() {
+                let waited = self.work.wait_timeout(queue, self.release_after).unwrap_or_else(PoisonError::into_inner);
+                queue = waited.0;
+                if waited.1.timed_out() && queue.jobs.is_empty() {
+                    drop(queue);
+                    memory.release();
+                    queue = self.lock();
+                }
+            } else {
+                queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
         }
-    }
-}
-
-/// One thread's memory. What is in it was made from a keyed digest, and is overwritten by the next hash.
-struct Worker {
-    blocks: Vec<Block>,
-}
-
-impl Worker {
-    fn run(&mut self, cost: Cost, input: &[u8], salt: &[u8]) -> Option<Zeroizing<Output>> {
-        let params = cost.params();
-        let missing = params.block_count().saturating_sub(self.blocks.len());
-        self.blocks.try_reserve_exact(missing).ok()?;
-        self.blocks.resize(self.blocks.len() + missing, Block::new());
-        let mut output = Zeroizing::new([0; 32]);
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        argon2.hash_password_into_with_memory(input, salt, output.as_mut(), &mut self.blocks).ok()?;
-        Some(output)
     }
 }
 

@@ -34,19 +34,35 @@ use zeroize::Zeroizing;
 /// Polls at most this often before the call is dropped: far more than the recipe has awaits.
 const MOST_POLLS: usize = 40;
 
+/// The sample company in a store of its own, and its audit. Whoever takes it apart keeps its folder.
+struct Stage {
+    folder: tempfile::TempDir,
+    data: DataDir,
+    clock: Arc<dyn Clock>,
+    store: Store,
+    trail: Arc<Trail>,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let data = DataDir::own(folder.path().join("data")).unwrap();
+        let store = Store::open(&data).unwrap();
+        store.apply(sample::changes(clock.now()), Actor::Sidecar, clock.now()).await.unwrap();
+        let trail =
+            Trail::open(&folder.path().join("data/audit"), TrailSettings::default(), Arc::clone(&clock)).unwrap();
+        Self { folder, data, clock, store, trail: Arc::new(trail) }
+    }
+}
+
 // proves: A35
 #[tokio::test]
 async fn a_call_that_is_dropped_at_any_await_is_decided_and_recorded_all_the_same() {
-    let folder = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let data = DataDir::own(folder.path().join("data")).unwrap();
-    let store = Store::open(&data).unwrap();
-    store.apply(sample::changes(clock.now()), Actor::Sidecar, clock.now()).await.unwrap();
-    let trail =
-        Arc::new(Trail::open(&folder.path().join("data/audit"), TrailSettings::default(), Arc::clone(&clock)).unwrap());
+    let Stage { folder: _folder, data: _data, clock, store, trail } = Stage::set().await;
     let mut records = trail.subscribe();
     let keys = Arc::new(KeyRing::ephemeral().unwrap());
-    let size = PoolSize { workers: NonZeroU32::MIN, waiting: 4 };
+    let size = PoolSize { workers: NonZeroU32::MIN, waiting: 4, release_after: Duration::from_secs(60) };
     let authorizer = Arc::new(Authorizer {
         directory: Arc::new(store.clone()),
         escalations: Arc::new(store.clone()),
@@ -93,13 +109,7 @@ async fn a_call_that_is_dropped_at_any_await_is_decided_and_recorded_all_the_sam
 // proves: A35
 #[tokio::test]
 async fn a_change_that_is_dropped_at_any_await_is_recorded_all_the_same() {
-    let folder = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let data = DataDir::own(folder.path().join("data")).unwrap();
-    let store = Store::open(&data).unwrap();
-    store.apply(sample::changes(clock.now()), Actor::Sidecar, clock.now()).await.unwrap();
-    let trail =
-        Arc::new(Trail::open(&folder.path().join("data/audit"), TrailSettings::default(), Arc::clone(&clock)).unwrap());
+    let Stage { folder: _folder, data: _data, clock, store, trail } = Stage::set().await;
     let mut records = trail.subscribe();
     let policy = Arc::new(Current::new(Bundle::embedded().unwrap()));
     let people = People { directory: Arc::new(store), policy, trail, clock };

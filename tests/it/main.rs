@@ -39,6 +39,7 @@ mod life_cycle;
 mod limits;
 mod marked;
 mod matrix;
+mod memory;
 mod observability;
 mod overload;
 mod passphrase;

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tonic::transport::Channel;
 
 use crate::sidecar::{Client, Home, connect, eventually, loopback};
@@ -36,8 +36,9 @@ impl Process {
     pub fn start(config: &Path, variables: &[(&str, &str)]) -> Self {
         let printed = config.with_file_name(format!("printed-{}", uuid::Uuid::new_v4()));
         let out = File::create(&printed).unwrap();
-        let child = Command::new(BINARY)
-            .args(["serve", "--config"])
+        // A write beyond a limit of the system, by which tests let a disk fail, ends a program unless that signal is ignored.
+        let child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", BINARY, "serve", "--config"])
             .arg(config)
             .envs(variables.iter().copied())
             .stdout(out.try_clone().unwrap())
@@ -65,6 +66,29 @@ impl Process {
     /// A client system with its token, once it serves.
     pub async fn client(&self, home: &Home, name: &str) -> Client {
         Client::new(self.channel().await, Some(home.token(name)))
+    }
+
+    /// Waits until it answers, whether it serves already or not, and says where.
+    pub async fn answers_at(&self) -> SocketAddr {
+        eventually(async || address_after(&self.printed(), "NOT_SERVING", "tcp")).await
+    }
+
+    /// From now on no file of it may grow beyond so many bytes; `None`: any size. What it writes beyond fails.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Fsize, limit).unwrap();
+    }
+
+    /// How much memory it takes, in MiB: now (`VmRSS`), or at most since the peak was forgotten (`VmHWM`).
+    pub fn memory_mib(&self, of: &str) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(of)?.strip_prefix(':')).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
+    /// Forgets the peak of its memory (proc(5), `clear_refs`).
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.id()), "5").unwrap();
     }
 
     /// Its process id.
@@ -125,7 +149,11 @@ impl Drop for Process {
 
 /// The address in the line that says that it serves.
 pub fn serving_at(printed: &str, of: &str) -> Option<SocketAddr> {
-    printed.lines().filter(|line| line.contains("serving")).find_map(|line| {
+    address_after(printed, "serving", of)
+}
+
+fn address_after(printed: &str, word: &str, of: &str) -> Option<SocketAddr> {
+    printed.lines().filter(|line| line.contains(word)).find_map(|line| {
         let (_, rest) = line.split_once(of)?;
         rest.split_once("Some(")?.1.split_once(')')?.0.parse().ok()
     })

@@ -32,13 +32,14 @@ pub(super) struct Admission {
     most_outstanding: u32,
     outstanding: u32,
     hash_time: Duration,
+    is_measured: bool,
 }
 
 impl Admission {
-    /// For so many workers, so many permits beyond those that are being worked on, and a hash that took so long.
-    pub(super) fn new(workers: u32, waiting: u32, hash_time: Duration) -> Self {
+    /// For so many workers, so many permits beyond those that are being worked on, and a guess how long a hash takes.
+    pub(super) fn new(workers: u32, waiting: u32, guess: Duration) -> Self {
         let most_outstanding = workers.saturating_add(waiting);
-        Self { workers: workers.max(1), most_outstanding, outstanding: 0, hash_time }
+        Self { workers: workers.max(1), most_outstanding, outstanding: 0, hash_time: guess, is_measured: false }
     }
 
     /// Takes one place, if the hash will be done in time behind all that are outstanding.
@@ -69,9 +70,10 @@ impl Admission {
         self.outstanding = self.outstanding.saturating_sub(1);
     }
 
-    /// Notes how long a hash took.
+    /// Notes how long a hash took. The first takes the place of the guess.
     pub(super) fn measured(&mut self, took: Duration) {
-        self.hash_time = self.hash_time - self.hash_time / SHARE + took / SHARE;
+        let is_first = !std::mem::replace(&mut self.is_measured, true);
+        self.hash_time = if is_first { took } else { self.hash_time - self.hash_time / SHARE + took / SHARE };
     }
 
     pub(super) fn hash_time(&self) -> Duration {
@@ -128,11 +130,21 @@ mod tests {
     #[test]
     fn the_estimate_follows_what_is_measured() {
         let mut admission = Admission::new(1, 8, HASH);
+        admission.measured(HASH);
         for _ in 0..40 {
             admission.measured(HASH * 3);
         }
         assert!(admission.hash_time() > HASH * 29 / 10);
         assert_eq!(admission.admit(deadline(50)), Err(Shed::TooLate));
+    }
+
+    #[test]
+    fn a_guess_counts_until_the_first_hash_and_no_longer() {
+        let mut admission = Admission::new(1, 8, HASH * 5);
+        assert_eq!(admission.admit(deadline(99)), Err(Shed::TooLate));
+        admission.measured(HASH);
+        assert_eq!(admission.hash_time(), HASH);
+        assert_eq!(admission.admit(deadline(20)), Ok(()));
     }
 
     #[test]
@@ -145,6 +157,7 @@ mod tests {
     #[test]
     fn one_stall_does_not_shut_the_door_for_good() {
         let mut admission = Admission::new(1, 8, HASH);
+        admission.measured(HASH);
         admission.measured(Duration::from_secs(60));
         let refused = (0..1000).take_while(|_| admission.admit(floor(250)).is_err()).count();
         assert!((1..100).contains(&refused), "{refused}");

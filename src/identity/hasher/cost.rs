@@ -1,5 +1,7 @@
 //! What one hash costs, and between which bounds a stored one may lie (N4).
 
+use std::time::Duration;
+
 use argon2::{Params, ParamsBuilder};
 
 /// Memory and passes of Argon2id; always one lane, since the pool runs hashes beside each other.
@@ -25,6 +27,11 @@ pub const MAX_MEMORY_KIB: u32 = 256 * 1024;
 
 /// The most passes of one hash.
 pub const MAX_PASSES: u32 = 10;
+
+/// How long one pass over one KiB is guessed to take, until a hash was measured: twice what it takes on a server of 2025
+/// (15 ms for 19,456 KiB and two passes, docs/performance.md). Too long a guess sheds a few calls of a first flood; too short a
+/// one would let hashes end after the floor.
+const GUESS_PER_KIB: Duration = Duration::from_nanos(800);
 
 impl Cost {
     /// The default and the least: 19 MiB, two passes (OWASP Password Storage Cheat Sheet, 2024).
@@ -66,6 +73,11 @@ impl Cost {
     #[must_use]
     pub fn passes(self) -> u32 {
         self.passes
+    }
+
+    /// How long a hash takes, roughly, and rather too long.
+    pub(super) fn guessed_time(self) -> Duration {
+        GUESS_PER_KIB.saturating_mul(self.memory_kib.saturating_mul(self.passes))
     }
 
     pub(super) fn params(self) -> Params {

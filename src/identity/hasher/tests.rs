@@ -2,12 +2,14 @@ use std::{sync::mpsc, time::Duration};
 
 use super::*;
 
+const NEVER: Duration = Duration::from_secs(3_600);
+
 fn pool(workers: u32, waiting: u32) -> Hasher {
     pool_with(workers, waiting, Arc::new(KeyRing::ephemeral().unwrap()))
 }
 
 fn pool_with(workers: u32, waiting: u32, keys: Arc<KeyRing>) -> Hasher {
-    let size = PoolSize { workers: NonZeroU32::new(workers).unwrap(), waiting };
+    let size = PoolSize { workers: NonZeroU32::new(workers).unwrap(), waiting, release_after: NEVER };
     Hasher::start(size, Cost::CHEAP_FOR_TESTS, keys).unwrap()
 }
 
@@ -58,14 +60,14 @@ fn occupy(hasher: &Hasher, workers: u32) -> mpsc::SyncSender<()> {
 #[test]
 fn the_output_is_that_of_the_reference_implementation() {
     // proves: N4. The reference implementation's own test vectors (phc-winner-argon2, src/test.c, version 19, Argon2id).
-    let mut worker = Worker { blocks: Vec::new() };
+    let mut memory = Memory::default();
     for (memory_kib, password, salt, expected) in [
         (256, "password", "somesalt", "9dfeb910e80bad0311fee20f9c0e2b12c17987b4cac90c2ef54d5b3021c68bfe"),
         (65_536, "password", "somesalt", "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7"),
         (65_536, "differentpassword", "somesalt", "0b84d652cf6b0c4beaef0dfe278ba6a80df6696281d7e0d2891b817d8c458fde"),
     ] {
         let cost = Cost::CHEAP_FOR_TESTS.clamp(memory_kib, 2).unwrap();
-        let output = worker.run(cost, password.as_bytes(), salt.as_bytes()).unwrap();
+        let output = memory.hash(cost, password.as_bytes(), salt.as_bytes()).unwrap();
         assert_eq!(data_encoding::HEXLOWER.encode(output.as_ref()), expected);
     }
 }
@@ -145,7 +147,7 @@ fn a_real_pool_does_not_run_a_cheap_hash() {
     // proves: N4, and runs the real cost once
     let keys = Arc::new(KeyRing::ephemeral().unwrap());
     let cheap = pool_with(1, 8, Arc::clone(&keys));
-    let size = PoolSize { workers: NonZeroU32::MIN, waiting: 8 };
+    let size = PoolSize { workers: NonZeroU32::MIN, waiting: 8, release_after: NEVER };
     let real = Hasher::start(size, Cost::OWASP, keys).unwrap();
     assert_eq!(real.read(&hashed(&cheap, "copper lantern").phc()).err(), Some(HashFault::CostOutOfBounds));
     let stored = hashed(&real, "copper lantern");

@@ -9,6 +9,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
+    runtime::Handle,
     sync::{Notify, broadcast},
     task::{self, JoinError, JoinSet},
     time::{self, MissedTickBehavior},
@@ -19,7 +20,7 @@ use crate::{
     audit::{AuditError, Record, Stored, Trail, TrailSettings, record::LifecycleRecord},
     authorize::{Authorizer, PassphraseParts, Terms},
     clock::{Clock, SystemClock},
-    config::Config,
+    config::{Config, Limits},
     data_dir::{DataDir, DataDirError},
     directory::{
         Actor, Change, Credentials, Directory, DirectoryError, KeyCheck, KeyChecks, Revision,
@@ -145,10 +146,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// # Errors
 /// [`StartError`].
 pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, StartError> {
-    // What can be wrong without touching anything comes first.
-    let policy = load_policy(&config)?;
-
-    // A busy address is found before any file is touched.
+    // A busy address is found before any file is touched; from here on health says NOT_SERVING to whoever asks.
     let listeners = Listeners {
         tcp: match config.listen.tcp {
             Some(address) => Some(sockets::tcp(address).await?),
@@ -165,8 +163,16 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     };
     let metrics_addr = metrics_port.as_ref().and_then(|listener| listener.local_addr().ok());
     let tcp = listeners.tcp.as_ref().and_then(|listener| listener.local_addr().ok());
+    let opening = server::open(caps(&config.limits), listeners).await?;
+    tracing::info!(?tcp, unix = ?config.listen.unix, "answers that it is NOT_SERVING, and proves bundle, keys and stores");
 
-    let foundation = Foundation::lay(&config, Arc::clone(&clock)).await?;
+    // On threads of their own, so that health is answered meanwhile. What can be wrong without touching anything is first.
+    let config = Arc::new(config);
+    let settings = Arc::clone(&config);
+    let policy = apart(move || load_policy(&settings)).await?;
+    let (settings, runtime, its_clock) = (Arc::clone(&config), Handle::current(), Arc::clone(&clock));
+    let foundation = apart(move || runtime.block_on(Foundation::lay(&settings, its_clock))).await?;
+    let config = Arc::unwrap_or_clone(config);
     let Foundation { store, credentials, keys, hasher, trail, metrics, .. } = &foundation;
     let digest = DigestKey::new(Zeroizing::new(keys.digest("attempt budgets", &[])));
 
@@ -226,17 +232,10 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         trail: Arc::clone(trail),
         clock,
         metrics: Arc::clone(metrics),
-        caps: Caps {
-            request_bytes: config.limits.request_bytes,
-            header_bytes: config.limits.header_bytes,
-            deadline: config.limits.deadline,
-            concurrent_calls: config.limits.concurrent_calls,
-            streams_per_connection: config.limits.streams_per_connection,
-        },
     };
     // Bundle, keys and audit are proven by now, and the store answers: only then is anybody served.
     foundation.store.ping().await?;
-    let serving = server::serve(parts, listeners).await?;
+    let serving = opening.admit(parts).await;
     if let Some(health) = serving.health() {
         let looks = looks::Looks {
             trail: Arc::clone(trail),
@@ -247,7 +246,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         chores.spawn(looks.keep_telling(health.clone()));
     }
     counters.keep_telling(metrics, serving.health().cloned(), &mut chores);
-    gauges::offer(&foundation, &policy, serving.health());
+    gauges::offer(&foundation, &policy, &serving);
     let mut scrapes = JoinSet::new();
     if let Some(listener) = metrics_port {
         scrapes.spawn(port::serve(listener, Arc::clone(metrics)));
@@ -281,6 +280,24 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         _scrapes: scrapes,
         stop_times,
     })
+}
+
+/// Runs what blocks, or may, on a thread of its own.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    // Nobody cancels it, so that it can only have panicked.
+    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+fn caps(limits: &Limits) -> Caps {
+    Caps {
+        request_bytes: limits.request_bytes,
+        header_bytes: limits.header_bytes,
+        deadline: limits.deadline,
+        concurrent_calls: limits.concurrent_calls,
+        streams_per_connection: limits.streams_per_connection,
+        connections: limits.connections,
+    }
 }
 
 /// What every use case stands on, with or without a socket: the stores, the keys and the threads that hash.

@@ -1,7 +1,8 @@
 //! What is asked: the only room that knows tonic and generated types.
 //!
 //! `admission` recognises the client system, `ask` turns messages into questions, `authorization` has them decided,
-//! `answer` and `status` turn the outcome into messages; `escalation` serves the primary administrator; `server` and `sockets` serve it.
+//! `answer` and `status` turn the outcome into messages; `escalation` serves the primary administrator; `server`, behind its
+//! `gate`, and `sockets` serve it.
 
 pub mod admin;
 mod admission;
@@ -9,8 +10,10 @@ mod answer;
 mod ask;
 mod authorization;
 mod call_log;
+pub mod connections;
 mod deadline;
 mod escalation;
+mod gate;
 pub mod health;
 pub mod limits;
 mod reception;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Foundation;
 use crate::{
     audit::Trail,
-    grpc::health::Health,
+    grpc::server::Serving,
     identity::hasher::{Counts, Hasher},
     policy::Current,
     telemetry::{
@@ -17,15 +17,19 @@ use crate::{
 };
 
 /// Offers them.
-pub(super) fn offer(foundation: &Foundation, policy: &Arc<Current>, health: Option<&Health>) {
+pub(super) fn offer(foundation: &Foundation, policy: &Arc<Current>, serving: &Serving) {
     let Foundation { hasher, trail, metrics, .. } = foundation;
     let started = seconds_since_epoch();
     metrics.sample("start_time_seconds", "When the sidecar started", Kind::Gauge, move || started);
     let dropped = || number(telemetry::lines_dropped());
     metrics.sample("log_lines_dropped", "Log lines that nobody read in time", Kind::Counter, dropped);
-    if let Some(health) = health.cloned() {
+    if let Some(health) = serving.health().cloned() {
         metrics.sample("serving", "Whether health says SERVING", Kind::Gauge, move || flag(health.is_serving()));
     }
+    let (open, refused) = (serving.connections().clone(), serving.connections().clone());
+    metrics.sample("connections", "Connections of clients", Kind::Gauge, move || number(open.open()));
+    let refused = move || number(refused.refused());
+    metrics.sample("connections_refused", "Connections closed beyond the limit", Kind::Counter, refused);
     let policy = Arc::clone(policy);
     metrics.inform("policy", "The bundle in force", "revision", move || policy.snapshot().revision().to_owned());
 

@@ -19,11 +19,13 @@ pub struct Limits {
     pub concurrent_calls: usize,
     /// Calls that one connection may have open; more wait in the client.
     pub streams_per_connection: u32,
+    /// Connections that may be open at the same time; more are closed at once.
+    pub connections: usize,
 }
 
 impl Default for Limits {
     /// The largest valid batch, 50 items of 32 attributes each, has about 600 KiB. The headers of a gRPC call have some
-    /// 300 bytes.
+    /// 300 bytes. A process may open 1,024 files unless it is told otherwise: half of them for clients.
     fn default() -> Self {
         Self {
             request_bytes: 1_048_576,
@@ -31,6 +33,7 @@ impl Default for Limits {
             deadline: Duration::from_secs(5),
             concurrent_calls: 1_024,
             streams_per_connection: 256,
+            connections: 512,
         }
     }
 }
@@ -46,5 +49,6 @@ pub(super) fn read(section: &mut Table) -> Result<Limits, ConfigError> {
         deadline: section.duration("deadline", standard_deadline, deadline)?.unsigned_abs(),
         concurrent_calls: section.number("concurrent_calls", default.concurrent_calls, 1..=65_536)?,
         streams_per_connection: section.number("streams_per_connection", streams, 1..=65_536)?,
+        connections: section.number("connections", default.connections, 1..=65_536)?,
     })
 }

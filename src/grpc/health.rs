@@ -31,13 +31,20 @@ pub struct Health {
 }
 
 impl Health {
-    /// SERVING: to be made once all parts are proven.
-    pub(super) async fn serving(reporter: HealthReporter) -> Self {
+    /// NOT_SERVING: nothing is proven yet.
+    pub(super) async fn not_serving(reporter: HealthReporter) -> Self {
         let health = Self { reporter, serving: Arc::default(), unwell: Arc::default() };
-        health.tell(true).await;
-        health.set_policy_current(true).await;
-        health.set_counters_available(true).await;
+        health.tell(false).await;
+        health.set_policy_current(false).await;
+        health.set_counters_available(false).await;
         health
+    }
+
+    /// SERVING, since all parts are proven.
+    pub(super) async fn proven(&self) {
+        self.set_policy_current(true).await;
+        self.set_counters_available(true).await;
+        self.tell(true).await;
     }
 
     /// Notes what one look at the parts found. It becomes NOT_SERVING and SERVING again by itself.

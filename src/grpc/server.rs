@@ -18,7 +18,9 @@ use super::{
     admission::{Doorkeeper, Refusals},
     authorization::Authorization,
     call_log::CallLog,
+    connections::Connections,
     escalation::{Escalation, MOST_WATCHING},
+    gate::Gate,
     health::Health,
     proto::{
         DESCRIPTORS,
@@ -47,6 +49,9 @@ const BETWEEN_COUNTS: Duration = Duration::from_millis(5);
 /// client that does not read.
 const LAST_BYTES: Duration = Duration::from_millis(250);
 
+/// How long calls that were cut may take to their record. Only what waits for a disk or a hash takes so long.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
+
 /// What the server needs of the rest.
 pub struct Parts {
     /// The use cases.
@@ -61,8 +66,6 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Where calls are counted.
     pub metrics: Arc<Metrics>,
-    /// What calls and connections may take.
-    pub caps: Caps,
 }
 
 /// What calls and connections may take.
@@ -78,6 +81,8 @@ pub struct Caps {
     pub concurrent_calls: usize,
     /// How many streams one connection may have open.
     pub streams_per_connection: u32,
+    /// How many connections may be open.
+    pub connections: usize,
 }
 
 /// How long the steps of a stop take.
@@ -111,13 +116,20 @@ pub struct Serving {
     stop: watch::Sender<bool>,
     health: Option<Health>,
     calls: Calls,
+    connections: Connections,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Serving {
     /// A server without health of its own, that stops when `stop` becomes true.
     pub(super) fn of(stop: watch::Sender<bool>, tasks: Vec<JoinHandle<()>>) -> Self {
-        Self { stop, health: None, calls: Calls::at_most(0), tasks }
+        Self { stop, health: None, calls: Calls::at_most(0), connections: Connections::at_most(0), tasks }
+    }
+
+    /// The connections of its clients.
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// The health that it tells; `None`: it tells none.
@@ -139,11 +151,16 @@ impl Serving {
         if time::timeout_at(deadline, self.calls.ended()).await.is_err() {
             tracing::warn!("calls were cut: they were still in flight at the end of `stop.drain`");
         }
+        let was_cut = self.calls.in_flight();
         let last = deadline.min(Instant::now() + LAST_BYTES);
         for mut task in self.tasks {
             if time::timeout_at(last, &mut task).await.is_err() {
                 task.abort();
             }
+        }
+        // What a cut call began is recorded all the same: a try that was charged has its record.
+        if was_cut && time::timeout(LAST_RECORDS, self.calls.ended()).await.is_err() {
+            tracing::warn!("calls that were cut had not ended: what they began may lack its record");
         }
     }
 }
@@ -162,55 +179,61 @@ impl Calls {
     /// Returns once none is in flight. Counted again and again: whoever waited in line for all the places would take
     /// them from calls that are still served.
     async fn ended(&self) {
-        while self.places.available_permits() < self.most {
+        while self.in_flight() {
             time::sleep(BETWEEN_COUNTS).await;
         }
     }
+
+    fn in_flight(&self) -> bool {
+        self.places.available_permits() < self.most
+    }
 }
 
-/// Serves on the listeners.
+/// What stands behind a gate.
+type Behind<S> = CallLog<InterceptedService<S, Doorkeeper>>;
+
+/// The ways to the services.
+struct Gates {
+    authorization: Gate<Behind<AuthorizationServiceServer<Authorization>>>,
+    escalation: Gate<Behind<EscalationServiceServer<Escalation>>>,
+}
+
+/// A server that answers already: its health is NOT_SERVING, and every call is UNAVAILABLE. Dropped, it ends at once.
+pub struct Opening {
+    caps: Caps,
+    gates: Gates,
+    health: Health,
+    stop: watch::Sender<bool>,
+    connections: Connections,
+    tasks: Ended,
+}
+
+/// Tasks that end when nobody holds them any more.
+struct Ended(Vec<JoinHandle<()>>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Answers on the listeners, and lets no call in.
 ///
 /// # Errors
 /// When the descriptor set of this binary is broken.
-pub async fn serve(parts: Parts, listeners: Listeners) -> Result<Serving, tonic_reflection::server::Error> {
-    let caps = parts.caps;
-    let calls = Calls::at_most(caps.concurrent_calls);
-    let refusals = Arc::new(Refusals::new(parts.trail, Arc::clone(&parts.clock)));
-    let (stop, stopped) = watch::channel(false);
-    let reception = Arc::new(Reception {
-        refusals: Arc::clone(&refusals),
-        clock: Arc::clone(&parts.clock),
-        places: Arc::clone(&calls.places),
-        deadline: caps.deadline,
-    });
-    let escalations = EscalationServiceServer::new(Escalation {
-        escalating: parts.escalating,
-        policy: Arc::clone(&parts.authorizer.policy),
-        reception: Arc::clone(&reception),
-        watching: Arc::new(Semaphore::new(MOST_WATCHING)),
-        stopped: stopped.clone(),
-    })
-    .max_decoding_message_size(caps.request_bytes);
-    let service = AuthorizationServiceServer::new(Authorization { authorizer: parts.authorizer, reception })
-        .max_decoding_message_size(caps.request_bytes);
-    let doorkeeper = Doorkeeper { registry: parts.registry, refusals: Arc::clone(&refusals) };
+pub async fn open(caps: Caps, listeners: Listeners) -> Result<Opening, tonic_reflection::server::Error> {
+    let gates = Gates { authorization: Gate::closed(), escalation: Gate::closed() };
     let (reporter, health_service) = tonic_health::server::health_reporter();
-    let health = Health::serving(reporter).await;
-    let escalations = CallLog {
-        inner: InterceptedService::new(escalations, doorkeeper.clone()),
-        metrics: Arc::clone(&parts.metrics),
-        clock: Arc::clone(&parts.clock),
-    };
-    let inner = InterceptedService::new(service, doorkeeper);
-    let logged_service = CallLog { inner, metrics: parts.metrics, clock: Arc::clone(&parts.clock) };
-    let routes = Routes::new(logged_service)
-        .add_service(escalations)
+    let health = Health::not_serving(reporter).await;
+    let routes = Routes::new(gates.authorization.clone())
+        .add_service(gates.escalation.clone())
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .prepare();
 
-    let mut tasks = vec![tokio::spawn(fold(refusals, stopped.clone()))];
+    let (stop, stopped) = watch::channel(false);
+    let connections = Connections::at_most(caps.connections);
     let server = || {
         Server::builder()
             .max_concurrent_streams(caps.streams_per_connection)
@@ -219,22 +242,64 @@ pub async fn serve(parts: Parts, listeners: Listeners) -> Result<Serving, tonic_
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .add_routes(routes.clone())
     };
+    let mut tasks = Vec::new();
     if let Some(tcp) = listeners.tcp {
-        let serving = server()
-            .serve_with_incoming_shutdown(TcpIncoming::from(tcp).with_nodelay(Some(true)), told(stopped.clone()));
+        let incoming = connections.of(TcpIncoming::from(tcp).with_nodelay(Some(true)));
+        let serving = server().serve_with_incoming_shutdown(incoming, told(stopped.clone()));
         tasks.push(tokio::spawn(logged(serving)));
     }
     if let Some(unix) = listeners.unix {
-        let serving = server().serve_with_incoming_shutdown(UnixListenerStream::new(unix), told(stopped));
+        let incoming = connections.of(UnixListenerStream::new(unix));
+        let serving = server().serve_with_incoming_shutdown(incoming, told(stopped));
         tasks.push(tokio::spawn(logged(serving)));
     }
-    Ok(Serving { stop, health: Some(health), calls, tasks })
+    Ok(Opening { caps, gates, health, stop, connections, tasks: Ended(tasks) })
+}
+
+impl Opening {
+    /// Lets calls in and says SERVING: whatever a decision needs is proven.
+    pub async fn admit(mut self, parts: Parts) -> Serving {
+        let caps = self.caps;
+        let calls = Calls::at_most(caps.concurrent_calls);
+        let refusals = Arc::new(Refusals::new(parts.trail, Arc::clone(&parts.clock)));
+        let reception = Arc::new(Reception {
+            refusals: Arc::clone(&refusals),
+            clock: Arc::clone(&parts.clock),
+            places: Arc::clone(&calls.places),
+            deadline: caps.deadline,
+        });
+        let escalations = EscalationServiceServer::new(Escalation {
+            escalating: parts.escalating,
+            policy: Arc::clone(&parts.authorizer.policy),
+            reception: Arc::clone(&reception),
+            watching: Arc::new(Semaphore::new(MOST_WATCHING)),
+            stopped: self.stop.subscribe(),
+        })
+        .max_decoding_message_size(caps.request_bytes);
+        let service = AuthorizationServiceServer::new(Authorization { authorizer: parts.authorizer, reception })
+            .max_decoding_message_size(caps.request_bytes);
+        let doorkeeper = Doorkeeper { registry: parts.registry, refusals: Arc::clone(&refusals) };
+        self.gates.escalation.open(CallLog {
+            inner: InterceptedService::new(escalations, doorkeeper.clone()),
+            metrics: Arc::clone(&parts.metrics),
+            clock: Arc::clone(&parts.clock),
+        });
+        let inner = InterceptedService::new(service, doorkeeper);
+        self.gates.authorization.open(CallLog { inner, metrics: parts.metrics, clock: parts.clock });
+        self.health.proven().await;
+        let mut tasks = std::mem::take(&mut self.tasks.0);
+        tasks.push(tokio::spawn(fold(refusals, self.stop.subscribe())));
+        let Self { health, stop, connections, .. } = self;
+        Serving { stop, health: Some(health), calls, connections, tasks }
+    }
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // With these, grpcurl shows the ErrorInfo of a refusal.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .with_service_name(SERVICE_NAME)
         .with_service_name(ESCALATION_SERVICE_NAME)
         .with_service_name("grpc.health.v1.Health")

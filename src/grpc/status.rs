@@ -46,6 +46,15 @@ impl Refused {
         )
     }
 
+    /// The sidecar has not proven yet that it can decide.
+    pub(super) fn starting() -> Self {
+        Self::new(
+            Code::Unavailable,
+            "STARTING",
+            "bundle, keys and stores are not proven yet; retry with backoff, and if it goes on, see the sidecar's log",
+        )
+    }
+
     /// More calls at the same time than config allows.
     pub(super) fn overloaded() -> Self {
         Self::new(Code::ResourceExhausted, "OVERLOADED", "too many calls at the same time; retry with backoff")

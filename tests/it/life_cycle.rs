@@ -1,17 +1,21 @@
 //! How the sidecar goes away, and what it says of its health while it is there.
 
-use std::{pin::Pin, time::Duration};
+use std::{fs, pin::Pin, time::Duration};
 
 use countersign::{
     audit::Record,
     directory::sample,
-    grpc::proto::countersign::v1::{
-        AuthorizeRequest, AuthorizeResponse,
-        Channel::{Phone, Portal},
-        Decision, Reason,
-        authorization_service_server::SERVICE_NAME,
+    grpc::{
+        health::POLICY_HEALTH,
+        proto::countersign::v1::{
+            AuthorizeRequest, AuthorizeResponse,
+            Channel::{Phone, Portal},
+            Decision, Reason,
+            authorization_service_server::SERVICE_NAME,
+        },
     },
 };
+use rustix::fs::{CWD, Mode, mkfifoat};
 use tokio_stream::Stream;
 use tonic::{Code, Request, Status, Streaming, transport::Channel};
 use tonic_health::pb::{
@@ -22,9 +26,9 @@ use tonic_reflection::pb::v1;
 use crate::{
     answer::{decided, refusal},
     passphrase::PHRASE,
-    process::Process,
+    process::{Process, run},
     question::ask,
-    sidecar::{Client, Home, Sidecar, eventually, patiently},
+    sidecar::{Client, Home, Sidecar, connect, eventually, patiently},
 };
 
 const OPEN: (Decision, Reason) = (Decision::Allow, Reason::Open);
@@ -88,6 +92,106 @@ async fn a_stuck_stream_cannot_hold_the_exit() {
     half_sent.await.unwrap().unwrap_err();
     let records = home.records();
     assert!(matches!(records.last(), Some(Record::Lifecycle(last)) if last.event == "stopped"), "{records:?}");
+}
+
+/// The limit cuts every write, as a disk that fails does; the sidecar's own code meets it, no part is stood in for.
+#[tokio::test]
+async fn a_failing_disk_is_told_and_service_comes_back_when_it_is_mended() {
+    let home = Home::new();
+    let mut sidecar = Process::serve(&home, "");
+    let channel = sidecar.channel().await;
+    let ivr = sidecar.client(&home, "ivr").await;
+    let mut watched = watch(&channel).await;
+    assert_eq!(next(&mut watched).await, ServingStatus::Serving);
+    assert_eq!(decided(&ivr.authorize(ask(Phone, "general.ask")).await.unwrap()), OPEN);
+
+    sidecar.limit_files(Some(0));
+    let (code, reason, _) = refusal(&ivr.authorize(ask(Phone, "general.ask")).await.unwrap_err());
+    assert_eq!((code, reason.as_str()), (Code::Unavailable, "AUDIT_UNAVAILABLE"));
+    assert_eq!(next(&mut watched).await, ServingStatus::NotServing);
+    assert!(ivr.authorize(ask(Phone, "general.ask")).await.is_err());
+
+    sidecar.limit_files(None);
+    assert_eq!(next(&mut watched).await, ServingStatus::Serving);
+    let answer = ivr.authorize(ask(Phone, "general.ask")).await.unwrap();
+    assert_eq!(decided(&answer), OPEN);
+    assert!(sidecar.stop().await.success(), "{}", sidecar.printed());
+    let records = home.records();
+    let resumed = |record: &Record| matches!(record, Record::Lifecycle(record) if record.event == "resumed");
+    assert_eq!(records.iter().filter(|record| resumed(record)).count(), 1, "{records:?}");
+    assert!(home.record(&answer.decision_id).is_some());
+    let verified = run(&["audit", "verify", "--data", home.data().to_str().unwrap()], "");
+    assert_eq!(verified.status.code(), Some(0), "the trail is whole: {verified:?}");
+}
+
+/// The store is held, as by a backup: nothing is proven before it is let go.
+#[tokio::test]
+async fn health_is_not_serving_from_the_first_moment_until_all_is_proven() {
+    let home = Sidecar::start().await.stop().await;
+    let held = rusqlite::Connection::open(home.data().join("directory.sqlite3")).unwrap();
+    held.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let sidecar = Process::serve(&home, "");
+    let channel = connect(sidecar.answers_at().await).await;
+    for service in [SERVICE_NAME, "", POLICY_HEALTH] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let health = patiently(HealthClient::new(channel.clone()).check(request)).await.unwrap().into_inner();
+        assert_eq!(health.status(), ServingStatus::NotServing, "{service}");
+    }
+    let mut watched = watch(&channel).await;
+    assert_eq!(next(&mut watched).await, ServingStatus::NotServing);
+    for token in [Some(home.token("ivr")), Some("cst_nobody"), None] {
+        let refused = Client::new(channel.clone(), token).authorize(ask(Phone, "general.ask")).await.unwrap_err();
+        let (code, reason, _) = refusal(&refused);
+        assert_eq!((code, reason.as_str()), (Code::Unavailable, "STARTING"), "whoever asks");
+    }
+    drop(held);
+    assert_eq!(next(&mut watched).await, ServingStatus::Serving);
+    let ivr = Client::new(channel.clone(), Some(home.token("ivr")));
+    assert_eq!(decided(&ivr.authorize(ask(Phone, "general.ask")).await.unwrap()), OPEN);
+}
+
+#[tokio::test]
+async fn a_start_that_hangs_is_ended_by_a_signal() {
+    let home = Sidecar::start().await.stop().await;
+    let pepper = home.data().with_file_name("keys").join("pepper.key");
+    fs::remove_file(&pepper).unwrap();
+    // Whoever opens it waits for somebody who writes, and nobody does.
+    mkfifoat(CWD, &pepper, Mode::RUSR | Mode::WUSR).unwrap();
+    let mut sidecar = Process::serve(&home, "");
+    sidecar.answers_at().await;
+    let status = sidecar.stop().await;
+    assert_eq!(status.code(), Some(1), "{}", sidecar.printed());
+    assert!(sidecar.printed().contains("SIGTERM: ended before it served anybody"), "{}", sidecar.printed());
+}
+
+#[tokio::test]
+async fn a_call_that_outlasts_the_drain_is_cut_and_recorded() {
+    let sidecar = Sidecar::start().await;
+    sidecar.set_passphrase(Some(sample::ADA), PHRASE).await;
+    let home = sidecar.stop().await;
+    let settings = "[limits]\nconcurrent_calls = 1\n[verify]\nfloor = \"2s\"\n\
+                    [stop]\nnotice = \"0s\"\ndrain = \"100ms\"\n";
+    // A busy machine may take two seconds to the signal, and the call is answered: then once more.
+    for _ in 0..20 {
+        let mut sidecar = Process::serve(&home, settings);
+        let ivr = sidecar.client(&home, "ivr").await;
+        let asked = ivr.authorize(ask(Phone, "account.view").by(sample::ADA).saying(PHRASE));
+        let stop = async {
+            busy(&ivr).await;
+            sidecar.stop().await
+        };
+        let (answer, status) = tokio::join!(asked, stop);
+        assert!(status.success(), "{}", sidecar.printed());
+        if !sidecar.printed().contains("calls were cut") {
+            continue;
+        }
+        answer.expect_err("it was cut");
+        let records = home.records();
+        let [.., Record::Decision(decision), Record::Lifecycle(stopped)] = &records[..] else { panic!("{records:?}") };
+        assert_eq!((decision.item.decision.as_str(), stopped.event.as_str()), ("ALLOW", "stopped"));
+        return;
+    }
+    panic!("no call was cut");
 }
 
 #[tokio::test]

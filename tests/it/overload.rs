@@ -18,7 +18,7 @@ use countersign::{
         authorization_service_client::AuthorizationServiceClient,
     },
 };
-use tokio::task::JoinSet;
+use tokio::{io::AsyncReadExt, net::TcpStream, task::JoinSet};
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -199,4 +199,51 @@ async fn a_connection_has_so_many_streams_and_more_wait_in_the_client() {
     assert!(!third.is_finished(), "a third stream was opened");
     watching.pop();
     assert_eq!(decided(&third.await.unwrap().unwrap()), (Decision::Allow, Reason::Open));
+}
+
+// proves: A30
+#[tokio::test]
+async fn connections_beyond_the_cap_are_closed_and_a_place_comes_back() {
+    let sidecar = Sidecar::start_with("[limits]\nconnections = 2\n").await;
+    // The first is the sidecar's own channel.
+    let second = TcpStream::connect(sidecar.address()).await.unwrap();
+    let closed = eventually(async || {
+        let mut third = TcpStream::connect(sidecar.address()).await.unwrap();
+        let read = tokio::time::timeout(Duration::from_millis(100), third.read(&mut [0; 1])).await.ok()?;
+        // Closed with or without a farewell; before the second was accepted, the third had its place for a moment.
+        matches!(read, Ok(0) | Err(_)).then_some(())
+    });
+    Box::pin(closed).await;
+    let general = sidecar.client("ivr").authorize(ask(Phone, "general.ask")).await.unwrap();
+    assert_eq!(decided(&general), (Decision::Allow, Reason::Open));
+    drop(second);
+    let answered = eventually(async || {
+        let another = Client::new(connect(sidecar.address()).await, Some(sidecar.home.token("ivr")));
+        another.authorize(ask(Phone, "general.ask")).await.ok()
+    });
+    assert_eq!(decided(&Box::pin(answered).await), (Decision::Allow, Reason::Open));
+}
+
+#[tokio::test]
+async fn a_deadline_keeps_time_for_the_answer_that_it_is_too_short() {
+    let sidecar = Sidecar::start().await;
+    sidecar.set_passphrase(Some(sample::ADA), PHRASE).await;
+    let mut stub = AuthorizationServiceClient::new(sidecar.channel());
+    // An answer to a passphrase leaves after 250 ms, and 20 ms are kept for its way. The header alone: this client has no
+    // clock of its own, so that whatever comes was sent by the sidecar.
+    for (timeout, is_enough) in [("100m", false), ("269m", false), ("5S", true)] {
+        let mut request = tonic::Request::new(AuthorizeRequest::from(guess(timeout)));
+        let token = format!("Bearer {}", sidecar.home.token("ivr"));
+        request.metadata_mut().insert("authorization", token.parse().unwrap());
+        request.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
+        match patiently(stub.authorize(request)).await {
+            Ok(_) => assert!(is_enough, "{timeout}"),
+            Err(status) => {
+                let (code, reason, _) = refusal(&status);
+                // A busy machine may shed the one that would be answered, which is no question of its deadline.
+                let expected = if is_enough { "PASSPHRASES_OVERLOADED" } else { "OUT_OF_TIME" };
+                assert_eq!(reason, expected, "{timeout}: {code:?}");
+            }
+        }
+    }
 }

@@ -114,6 +114,7 @@ async fn grpcurl_lists_describes_and_asks() {
 
     let refused = run(&["-d", &request, &address, AUTHORIZE]).await.unwrap_err();
     assert!(refused.contains("Unauthenticated"), "{refused}");
+    assert!(refused.contains("CLIENT_UNKNOWN"), "grpcurl shows the reason: {refused}");
     let invented = r#"{"evidence": {"recent_call": "yesterday"}}"#;
     let refused = run(&["-H", &token, "-d", invented, &address, AUTHORIZE]).await.unwrap_err();
     assert!(refused.contains("recent_call"), "{refused}");

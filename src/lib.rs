@@ -12,12 +12,13 @@
 //! | [`identity`] | who is speaking | Argon2 in `identity/hasher*`, PASETO in `identity/token.rs` only |
 //! | [`throttle`] | how often one may try | Redis in `throttle/redis*` only |
 //! | [`directory`] | who may do what | SQLite in `directory/sqlite*` only |
-//! | [`policy`] | by which rules | Cedar in `policy/cedar.rs` only |
+//! | [`policy`] | by which rules | Cedar in `policy/cedar*` only |
 //! | [`escalation`] | who decides instead | nothing else |
 //! | [`audit`] | what happened | SQLite in `audit/segment.rs` only |
 //! | [`redis`](mod@redis) | how Redis is reached | the redis crate |
 //! | [`telemetry`] | what is seen of it: log, metrics | Prometheus in `telemetry/metrics.rs` only |
 //! | [`data_dir`] | who owns the files | nothing else |
+//! | [`spelling`] | what was meant by a wrong name | nothing else |
 //! | [`config`] | how it is set up | TOML |
 //! | [`cli`] | what an operator types | all |
 //! | [`app`] | which concrete parts run | all |
@@ -57,5 +58,6 @@ pub mod interaction;
 pub mod manage;
 pub mod policy;
 pub mod redis;
+pub mod spelling;
 pub mod telemetry;
 pub mod throttle;

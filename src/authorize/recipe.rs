@@ -20,6 +20,7 @@ use crate::{
     escalation::{ESCALATION_LIFE, NewEscalation},
     identity::{Method, token},
     policy::{Action, Bundle},
+    spelling::did_you_mean,
 };
 
 /// An answer, and what only the audit is told about it.
@@ -181,7 +182,9 @@ impl Deciding<'_> {
     fn admit(&self, at: usize, ask: &Ask, of: usize) -> Result<Arc<Action>, Undecided> {
         let path = |field: &str| if of == 1 { field.to_owned() } else { format!("items[{at}].{field}") };
         let Some(action) = self.bundle.find_action(&ask.action) else {
-            return Err(Undecided::Invalid { field: path("action"), why: "the policy has no such action".to_owned() });
+            let known = self.bundle.actions().map(|action| action.name.as_str());
+            let why = format!("is not in the policy{}", did_you_mean(&ask.action, known));
+            return Err(Undecided::Invalid { field: path("action"), why });
         };
         self.bundle
             .check_resource(action, ask.resource.kind.as_deref(), &ask.resource.attributes)

@@ -62,8 +62,8 @@ impl Demo {
     }
 
     async fn serve(&self, stage: &Stage, signals: &mut Signals) -> anyhow::Result<ExitCode> {
-        stage.write_env(&self.env_file)?;
-        introduce(&mut io::stdout(), stage, &self.env_file)?;
+        let env_file = stage.write_env(&self.env_file)?;
+        introduce(&mut io::stdout(), stage, &env_file)?;
         let mut screen = Screen::new(io::stdout());
         let mut ticks = time::interval(BETWEEN_PANELS);
         let mut records = stage.records();
@@ -82,6 +82,7 @@ impl Demo {
                 Err(RecvError::Closed) => break,
             }
         }
+        stage.remove_env(&env_file);
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -131,6 +132,10 @@ Anybody may ask a general question, here with grpcurl (ALLOW):
   grpcurl -plaintext -H "authorization: Bearer $IVR_TOKEN" -d '{{"action": "general.ask",
     "interaction": {{"channel": "CHANNEL_PHONE", "id": "call-2"}}}}' \
     {address} countersign.v1.AuthorizationService/Authorize
+
+What was decided, and by which rule (any id that `ask` prints):
+
+  {countersign} audit tail
 
 Decisions, as they happen:
 "#

@@ -13,6 +13,8 @@ use crate::{
     telemetry,
 };
 
+mod check;
+
 /// Run the sidecar until SIGINT or SIGTERM
 ///
 /// It refuses to start on a setting that is unknown, malformed or half-made, and says where. config/example.toml has every
@@ -30,7 +32,7 @@ pub(super) struct Serve {
     /// The settings
     #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG", hide_env_values = true)]
     config: PathBuf,
-    /// Check the settings and do not start
+    /// Check the settings and the bundle, print what would run, and do not start
     #[arg(long)]
     check: bool,
 }
@@ -39,13 +41,17 @@ impl Serve {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let config = Config::load(&self.config, &overrides())?;
         if self.check {
+            check::tell(&self.config, &config)?;
             return Ok(ExitCode::SUCCESS);
         }
         let _flush = telemetry::start(&config.log)?;
         on_runtime(async {
             let mut signals = Signals::listen()?;
             let mut hangups = signal(SignalKind::hangup()).context("signals cannot be received")?;
-            let running = app::start(config).await?;
+            let running = tokio::select! {
+                running = app::start(config) => running?,
+                signal = signals.next() => bail!("{signal}: ended before it served anybody"),
+            };
             let signal = loop {
                 tokio::select! {
                     signal = signals.next() => break signal,

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
+use crate::spelling::{did_you_mean, near};
 
 /// A table of the file. Whoever reads it takes the keys that exist; [`Table::finish`] refuses what is left.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(super) struct Table {
     place: Place,
     entries: BTreeMap<String, Entry>,
     known: Vec<String>,
+    /// The section that was probably meant, when this one is not there.
+    meant: Option<(String, Place)>,
 }
 
 #[derive(Debug)]
@@ -59,7 +62,7 @@ fn table(name: &str, table: &DeTable<'_>, place: Place, line: &dyn Fn(usize) -> 
         let name = joined(name, key.get_ref());
         (key.get_ref().to_string(), Entry { value: Value::of(&name, value.get_ref(), &place, line), place })
     });
-    Table { name: name.to_owned(), place, entries: entries.collect(), known: Vec::new() }
+    Table { name: name.to_owned(), place, entries: entries.collect(), known: Vec::new(), meant: None }
 }
 
 impl Value {
@@ -105,6 +108,7 @@ impl Table {
                 place: place.clone(),
                 entries: BTreeMap::new(),
                 known: Vec::new(),
+                meant: None,
             }),
             place: place.clone(),
         });
@@ -121,7 +125,10 @@ impl Table {
     ) -> Result<T, ConfigError> {
         let place = self.place.clone();
         let mut section = match self.take(name) {
-            None => Table { name: joined(&self.name, name), place, entries: BTreeMap::new(), known: Vec::new() },
+            None => {
+                let meant = self.misspelt(name);
+                Table { name: joined(&self.name, name), place, entries: BTreeMap::new(), known: Vec::new(), meant }
+            }
             Some(Field { value: Value::Table(section), .. }) => section,
             Some(field) => return Err(field.is_not("a section")),
         };
@@ -249,7 +256,20 @@ impl Table {
 
     /// The error of a required key that is not there.
     pub(super) fn missing(&self, key: &str, why: &str) -> ConfigError {
-        ConfigError::Missing { place: self.place.clone(), key: joined(&self.name, key), why: why.to_owned() }
+        let (place, key) = (self.place.clone(), joined(&self.name, key));
+        let meant = self.misspelt(key.rsplit('.').next().unwrap_or(&key)).or_else(|| self.meant.clone());
+        let why = match meant {
+            Some((written, at)) => format!("{why}; {at}: is `{written}` misspelt?"),
+            None => why.to_owned(),
+        };
+        ConfigError::Missing { place, key, why }
+    }
+
+    /// A key that stands there and looks like `key`, which does not.
+    fn misspelt(&self, key: &str) -> Option<(String, Place)> {
+        let written = near(key, self.entries.keys().map(String::as_str)).into_iter().next()?;
+        let entry = self.entries.get(written)?;
+        Some((joined(&self.name, written), entry.place.clone()))
     }
 
     /// The error of values that do not go together; `key` is the one to change.
@@ -262,7 +282,9 @@ impl Table {
         match self.entries.into_iter().next() {
             None => Ok(()),
             Some((key, entry)) => {
-                Err(ConfigError::UnknownKey { place: entry.place, key: joined(&self.name, &key), known: self.known })
+                let meant = did_you_mean(&key, self.known.iter().map(String::as_str));
+                let key = joined(&self.name, &key);
+                Err(ConfigError::UnknownKey { place: entry.place, key, meant, known: self.known })
             }
         }
     }

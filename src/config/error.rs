@@ -48,12 +48,14 @@ pub enum ConfigError {
         why: String,
     },
     /// Nothing has this name.
-    #[error("{place}: unknown key `{key}`; known here: {}", .known.join(", "))]
+    #[error("{place}: unknown key `{key}`; known here: {}{meant}", .known.join(", "))]
     UnknownKey {
         /// Where.
         place: Place,
         /// The whole name of the key.
         key: String,
+        /// The question whether another was meant, or nothing.
+        meant: String,
         /// The names that could be meant.
         known: Vec<String>,
     },

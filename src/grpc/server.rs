@@ -50,7 +50,7 @@ const BETWEEN_COUNTS: Duration = Duration::from_millis(5);
 const LAST_BYTES: Duration = Duration::from_millis(250);
 
 /// How long calls that were cut may take to their record. Only what waits for a disk or a hash takes so long.
-const LAST_RECORDS: Duration = Duration::from_secs(2);
+const LAST_RECORDS: Duration = Duration::from_secs(1);
 
 /// What the server needs of the rest.
 pub struct Parts {

@@ -13,10 +13,11 @@ use crate::{
     },
     clock::Clock,
     directory::{
-        AccountId, Actor, ContactId, Directory, DirectoryError, Revision, RoleAssignment,
+        AccountId, Actor, ContactId, Directory, DirectoryError, Revision, RoleAssignment, RoleName,
         import::{Finding, Imported, Note, Problem, Row, Terms},
     },
     policy::Current,
+    spelling::did_you_mean,
 };
 
 /// The use cases, and what they work with.
@@ -176,11 +177,12 @@ impl Import {
     /// A role that the policy does not know would be worth nothing, and nobody would notice.
     fn unknown_roles(&self, rows: &[Row]) -> Vec<Finding> {
         let bundle = self.policy.snapshot();
-        let is_unknown = |row: &Row| matches!(row, Row::Role(row) if !bundle.roles().contains(&row.role));
-        let why = "must be a role of the policy";
-        let problem = || Problem::Refused { field: "role".to_owned(), why: why.to_owned() };
-        let unknown = rows.iter().enumerate().filter(|(_, row)| is_unknown(row));
-        unknown.map(|(row, _)| Finding { row, problem: problem() }).collect()
+        let why = |row: &Row| {
+            let Row::Role(row) = row else { return None };
+            (!bundle.roles().contains(&row.role)).then(|| no_such_role(bundle.roles(), &row.role))
+        };
+        let unknown = rows.iter().enumerate().filter_map(|(row, of)| Some((row, why(of)?)));
+        unknown.map(|(row, why)| Finding { row, problem: Problem::Refused { field: "role".to_owned(), why } }).collect()
     }
 
     fn malformed(&self, rows: &[Row]) -> Vec<(usize, (String, String))> {
@@ -188,6 +190,13 @@ impl Import {
         let checked = rows.iter().enumerate().filter_map(|(index, row)| Some((index, row.check(now).err()?)));
         checked.map(|(index, malformed)| (index, (malformed.field.to_owned(), malformed.why))).collect()
     }
+}
+
+/// That the policy does not know a role, which roles it knows, and which of them was probably meant.
+pub(super) fn no_such_role(known: &[RoleName], role: &RoleName) -> String {
+    let names: Vec<&str> = known.iter().map(RoleName::as_str).collect();
+    let meant = did_you_mean(role.as_str(), names.iter().copied());
+    format!("must be a role of the policy: {}{meant}", names.join(", "))
 }
 
 /// Whose roles, and whose primary administrator, some rows may change.

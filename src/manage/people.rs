@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ManageError;
+use super::{ManageError, import::no_such_role};
 use crate::{
     audit::{Record, Trail, ended, record::ChangeRecord},
     clock::Clock,
@@ -108,7 +108,7 @@ impl People {
     ) -> Result<Outcome, ManageError> {
         let bundle = self.policy.snapshot();
         if !bundle.roles().contains(&role) {
-            return Err(unknown_role(bundle.roles()).into());
+            return Err(unknown_role(bundle.roles(), &role).into());
         }
         let (this, id) = (self.clone(), id.clone());
         let task = tokio::spawn(async move {
@@ -185,9 +185,8 @@ impl People {
     }
 }
 
-fn unknown_role(known: &[RoleName]) -> DirectoryError {
-    let known: Vec<_> = known.iter().map(RoleName::as_str).collect();
-    DirectoryError::Invalid { field: "role", why: format!("must be one of the policy: {}", known.join(", ")) }
+fn unknown_role(known: &[RoleName], role: &RoleName) -> DirectoryError {
+    DirectoryError::Invalid { field: "role", why: no_such_role(known, role) }
 }
 
 fn has(standing: &Standing, role: &RoleName, scope: &Scope) -> bool {

@@ -124,7 +124,16 @@ fn a_setup_is_checked_without_starting() {
         command.args(["serve", "--check", "--config"]).arg(&path);
         command
     };
-    run(&mut serve());
+    let told = run(&mut serve());
+    for part in
+        ["is sound", "127.0.0.1:7443", "the bundle in this binary, revision", "which the first start makes", "ivr"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let bundle = home.path().join("bundle");
+    fs::create_dir(&bundle).unwrap();
+    let empty = serve().env("COUNTERSIGN_POLICY__BUNDLE", &bundle).output().unwrap();
+    assert_eq!(empty.status.code(), Some(1), "a bundle that does not load is no sound setup: {empty:?}");
     let refused = serve().env("COUNTERSIGN_LISTEN__TCP", "0.0.0.0:7443").output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("COUNTERSIGN_LISTEN__TCP: listen.tcp: only loopback"));
@@ -229,6 +238,18 @@ fn what_demo_prints_can_be_pasted_as_it_is() {
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
     let shown: Vec<_> = lines.by_ref().take_while(|line| !line.starts_with("Decisions, as they happen")).collect();
 
+    // Another one leaves the first its file, and names its own settings.
+    let mut command = Command::new(BINARY);
+    command.arg("demo").current_dir(&place).env("TMPDIR", place.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut second = command.spawn().unwrap();
+    let mut its_lines = BufReader::new(second.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let its_env = its_lines.find_map(|line| line.trim().strip_prefix(". ./").map(str::to_owned)).unwrap();
+    assert!(its_env.starts_with("demo-") && place.path().join(&its_env).exists(), "{its_env}");
+    its_lines.find(|line| line.starts_with("Decisions, as they happen"));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&second), rustix::process::Signal::TERM).unwrap();
+    assert!(second.wait().unwrap().success());
+    assert!(!place.path().join(&its_env).exists(), "nothing is left that it names");
+
     let env_file = place.path().join("demo.env");
     assert_eq!(fs::metadata(&env_file).unwrap().permissions().mode() & 0o777, 0o600);
     // What can be pasted is indented. A line before it says what comes of it.
@@ -249,6 +270,9 @@ fn what_demo_prints_can_be_pasted_as_it_is() {
     let codes: Vec<_> = outcomes.iter().map(|asked| asked.status.code()).collect();
     assert_eq!(codes, [Some(0), Some(11), Some(0)], "ALLOW, ESCALATE, ALLOW: {outcomes:#?}");
     assert!(asked.contains("grpcurl -plaintext"), "{asked}");
+    let tail = asked.lines().find(|line| line.contains("audit tail")).unwrap();
+    let told = run(Command::new("sh").args(["-c", &format!("{sourced}\n{tail}")]).current_dir(&place));
+    assert!(told.contains("identity.verify"), "what demo.env names is enough: {told}");
     let decision = lines.find(|line| line.contains("identity.verify")).unwrap();
     assert!(decision.contains("ALLOW") && decision.contains("via ivr"), "{decision}");
 

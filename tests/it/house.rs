@@ -10,7 +10,7 @@ mod paths;
 /// Which rooms a room may name, besides itself. Who is not named here may be named by nobody but [`ABOVE`].
 ///
 /// The rooms below `audit` are the rest: they may name each other's root files, but nothing above them.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("main", &["app", "cli", "config", "telemetry"]),
     ("cli", EVERYTHING),
     ("app", EVERYTHING),
@@ -29,9 +29,10 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("interaction", &["directory"]),
     ("data_dir", &[]),
     ("redis", &[]),
+    ("spelling", &[]),
 ];
 const REST: &str = "the rest";
-const REST_ROOMS: [&str; 10] = [
+const REST_ROOMS: [&str; 11] = [
     "client",
     "clock",
     "data_dir",
@@ -41,6 +42,7 @@ const REST_ROOMS: [&str; 10] = [
     "interaction",
     "policy",
     "redis",
+    "spelling",
     "throttle",
 ];
 const EVERYTHING: &[&str] = &["app", "audit", "authorize", "cli", "config", "grpc", "manage", "telemetry", REST];
@@ -61,7 +63,7 @@ const CRATES: [(&[&str], &[&str]); 13] = [
     (&["tonic", "tonic_prost", "tonic_health", "tonic_reflection", "tonic_types", "prost", "prost_types"], WIRE),
     (&["tower"], WIRE),
     (&["hyper_util"], &["grpc", "cli", "app", "telemetry/port"]),
-    (&["hyper", "http_body_util"], &["telemetry/port"]),
+    (&["hyper", "http_body_util"], &["telemetry/port", "grpc/gate"]),
     (&["prometheus_client"], &["telemetry/metrics"]),
     (&["rusqlite"], &["directory/sqlite", "audit/segment", "throttle/sqlite"]),
     (&["redis"], &["redis", "throttle/redis", "directory/cache/redis"]),

@@ -226,12 +226,12 @@ async fn connections_beyond_the_cap_are_closed_and_a_place_comes_back() {
 
 #[tokio::test]
 async fn a_deadline_keeps_time_for_the_answer_that_it_is_too_short() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Sidecar::start_with("[verify]\nfloor = \"2s\"\n").await;
     sidecar.set_passphrase(Some(sample::ADA), PHRASE).await;
     let mut stub = AuthorizationServiceClient::new(sidecar.channel());
-    // An answer to a passphrase leaves after 250 ms, and 20 ms are kept for its way. The header alone: this client has no
+    // An answer to a passphrase leaves after two seconds, and 20 ms are kept for its way. The header alone: this client has no
     // clock of its own, so that whatever comes was sent by the sidecar.
-    for (timeout, is_enough) in [("100m", false), ("269m", false), ("5S", true)] {
+    for (timeout, is_enough) in [("1S", false), ("2010m", false), ("30S", true)] {
         let mut request = tonic::Request::new(AuthorizeRequest::from(guess(timeout)));
         let token = format!("Bearer {}", sidecar.home.token("ivr"));
         request.metadata_mut().insert("authorization", token.parse().unwrap());

@@ -124,7 +124,7 @@ async fn roles_are_assigned_and_revoked_where_they_apply_and_that_is_audited() {
     assert_eq!(said(&sidecar.home, &at(june("revoke", "it_admin"), sample::SITE_WEST)).await, "revoked\n");
 
     let table: [(&[&str], &str); 4] = [
-        (&june("assign", "it_admim"), "role: must be one of the policy: "),
+        (&june("assign", "it_admim"), "role: must be a role of the policy: "),
         (&at(assign, "site-moon"), "site: must be a site of the contact's account"),
         (&["role", "assign", "--contact", "con-9999", "--role", "it_admin"], "contact is unknown"),
         (&["contact", "show", "con-9999"], "contact is unknown"),

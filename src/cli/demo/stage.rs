@@ -3,10 +3,11 @@
 use std::{
     fs::{self, DirBuilder},
     io::{self, Write},
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -143,15 +144,19 @@ impl Stage {
         Ok(read::show(&self.folder.join("data").join(AUDIT_FOLDER), decision_id)?)
     }
 
-    /// Writes what a shell needs to ask: for its owner alone, since it holds tokens and passphrases.
-    pub(super) fn write_env(&self, path: &Path) -> anyhow::Result<()> {
+    /// Writes what a shell needs to ask: for its owner alone, since it holds tokens and passphrases. The file of a demo
+    /// that runs is left to it; the path that was taken is returned.
+    pub(super) fn write_env(&self, path: &Path) -> anyhow::Result<PathBuf> {
+        let path = &if is_of_a_running_demo(path) { beside(path, self.address.port()) } else { path.to_owned() };
         if path.exists() {
             // An older one may have another mode, which opening does not change.
             fs::remove_file(path).with_context(|| format!("{} cannot be replaced", path.display()))?;
         }
         let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let mut file = file.with_context(|| format!("{} cannot be written", path.display()))?;
-        writeln!(file, "COUNTERSIGN_ADDR={}", self.address)?;
+        let config = std::path::absolute(self.folder.join(SETTINGS))?;
+        writeln!(file, "{ADDRESS}{}", self.address)?;
+        writeln!(file, "export COUNTERSIGN_CONFIG='{}'", config.display().to_string().replace('\'', r"'\''"))?;
         for (name, token) in &self.tokens {
             writeln!(file, "{}_TOKEN={}", name.to_uppercase(), token.as_str())?;
         }
@@ -163,7 +168,14 @@ impl Stage {
                 writeln!(file, "{first}_PASSPHRASE='{}'", phrase.as_str())?;
             }
         }
-        Ok(())
+        Ok(path.clone())
+    }
+
+    /// Removes what [`Stage::write_env`] wrote when nothing is left that it names.
+    pub(super) fn remove_env(&self, path: &Path) {
+        if self.is_temporary && fs::remove_file(path).is_err() {
+            tracing::debug!("somebody else has removed it");
+        }
     }
 
     /// Stops, and removes what was only for this run.
@@ -176,6 +188,26 @@ impl Stage {
     }
 }
 
+/// How the line with the address begins. Exported, as commands look for it.
+const ADDRESS: &str = "export COUNTERSIGN_ADDR=";
+
+/// The settings, in the folder of the demo.
+const SETTINGS: &str = "countersign.toml";
+
+/// Whether somebody answers at the address that the file names.
+fn is_of_a_running_demo(path: &Path) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let address = text.lines().find_map(|line| line.strip_prefix(ADDRESS)?.parse::<SocketAddr>().ok());
+    address.is_some_and(|address| TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok())
+}
+
+/// `demo.env` as `demo-7444.env`.
+fn beside(path: &Path, port: u16) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map_or_else(String::new, |extension| format!(".{}", extension.to_string_lossy()));
+    path.with_file_name(format!("{stem}-{port}{extension}"))
+}
+
 fn temporary() -> anyhow::Result<PathBuf> {
     let mut bits = [0_u8; 8];
     getrandom::fill(&mut bits)?;
@@ -184,7 +216,7 @@ fn temporary() -> anyhow::Result<PathBuf> {
 
 /// Starts on the first port from `first` on that nobody has; says so when it is not the first.
 async fn start(folder: &Path, first: u16, tokens: &[(&str, Zeroizing<String>)]) -> anyhow::Result<Running> {
-    let path = folder.join("countersign.toml");
+    let path = folder.join(SETTINGS);
     for port in (first..=u16::MAX).take(usize::from(PORTS)) {
         let text = config_text(port, tokens);
         fs::write(&path, &text).with_context(|| format!("{} cannot be written", path.display()))?;

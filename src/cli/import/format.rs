@@ -1,6 +1,7 @@
 //! The documented formats: which files and columns there are, and how a line becomes a row. `docs/import.md` tells people.
 //!
-//! CSV is RFC 4180 with a header, and stricter: no field holds a line break, so that one bad quote spoils one line.
+//! CSV is RFC 4180 with a header, and stricter: no field holds a line break, so that one bad quote spoils one line. Why no crate
+//! splits it: docs/decisions/0015-csv.md.
 
 use std::borrow::Cow;
 
@@ -8,9 +9,12 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde_json::Value;
 
 use super::lines::Flaw;
-use crate::directory::{
-    AccountId, AddressKind, ContactId, ContactStatus, E164, RoleName, SiteId,
-    import::{AccountRow, AddressRow, ContactRow, NumberRow, PrimaryAdminRow, RoleRow, Row, SiteRow, Told},
+use crate::{
+    directory::{
+        AccountId, AddressKind, ContactId, ContactStatus, E164, RoleName, SiteId,
+        import::{AccountRow, AddressRow, ContactRow, NumberRow, PrimaryAdminRow, RoleRow, Row, SiteRow, Told},
+    },
+    spelling::did_you_mean,
 };
 
 #[cfg(test)]
@@ -147,20 +151,32 @@ pub(super) struct Header(Vec<&'static str>);
 impl Header {
     /// Reads the first line of a file.
     pub(super) fn parse(kind: Kind, line: &str) -> Result<Self, Flaw> {
+        let names = split(line)?;
+        let (required, optional) = kind.columns();
+        let known = [required, optional].concat();
+        if !names.iter().any(|name| kind.column(name).is_some()) {
+            let class = format!("{} fields", names.len());
+            let why = format!("the first line must name the columns, such as: {}", known.join(","));
+            return Err(Flaw { column: "header".to_owned(), class, why });
+        }
         let mut columns = Vec::new();
-        for name in split(line)? {
+        for (number, name) in (1..).zip(names) {
             let Some(column) = kind.column(&name) else {
-                let (required, optional) = kind.columns();
-                let known = [required, optional].concat().join(", ");
-                return Err(Flaw::of("header", &name, format!("is no column of {}: {known}", kind.file())));
+                let meant = did_you_mean(&name, known.iter().copied());
+                let known = known.join(", ");
+                let why = format!("field {number} is no column of {}: {known}{meant}", kind.file());
+                return Err(Flaw::of("header", &name, why));
             };
             if columns.contains(&column) {
                 return Err(Flaw::of(column, &name, "the header names the column twice"));
             }
             columns.push(column);
         }
-        match kind.columns().0.iter().find(|required| !columns.contains(required)) {
-            Some(missing) => Err(Flaw::of(missing, "", "the header lacks this column")),
+        match required.iter().find(|required| !columns.contains(required)) {
+            Some(missing) => {
+                let why = format!("the header lacks this column; it must have {}", required.join(", "));
+                Err(Flaw::of(missing, "", why))
+            }
             None => Ok(Self(columns)),
         }
     }

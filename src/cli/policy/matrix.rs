@@ -47,7 +47,7 @@ impl Matrix {
         match self.print() {
             Ok(code) => Ok(code),
             // As diff has it: 1 means that something differs.
-            Err(error) if !error.is::<io::Error>() => {
+            Err(error) if !is_closed_pipe(&error) => {
                 super::super::complain(&error);
                 Ok(ExitCode::from(TROUBLE))
             }
@@ -77,12 +77,19 @@ impl Matrix {
     }
 }
 
+/// Whoever reads what is printed has seen enough, which is no trouble.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
 /// The matrix of the bundle in this folder, or the one that was saved in this file.
 fn rendered(old: &Path) -> anyhow::Result<String> {
     if old.is_dir() {
         return Ok(matrix::render(&load(Some(old))?));
     }
-    let text = fs::read_to_string(old).with_context(|| old.display().to_string())?;
+    let text = fs::read_to_string(old).with_context(|| {
+        format!("{} cannot be read: name a folder with a bundle, or a file with a saved matrix", old.display())
+    })?;
     if !matrix::is_rendered(&text) {
         bail!("{} is no matrix: save one with `countersign policy matrix DIR > FILE`", old.display());
     }

@@ -17,7 +17,9 @@ fn mistakes() -> Vec<Mistake> {
     let long = "x".repeat(101);
     vec![
         ("contacts.csv", bytes("id,account,first_name\n"), 1, "last_name", "the header lacks this column"),
-        ("contacts.csv", bytes("id,account,first_name,last_name,nickname\n"), 1, "header", "is no column of"),
+        ("contacts.csv", bytes("id,account,first_name,last_name,nickname\n"), 1, "header", "field 5 is no column of"),
+        ("contacts.csv", bytes("id,account,fist_name,last_name\n"), 1, "header", "did you mean first_name?"),
+        ("contacts.csv", bytes("con-1,acc-3003,Mara,Stone\n"), 1, "header", "the first line must name the columns"),
         ("contacts.csv", bytes("id,account,first_name,last_name,id\n"), 1, "id", "names the column twice"),
         ("contacts.csv", contact("con-1,acc-3003,Mara"), 2, "last_name", "the line has 3 fields"),
         ("contacts.csv", contact("con-1,acc-3003,Mara,Stone,"), 2, "last_name", "the line has 5 fields"),
@@ -87,7 +89,7 @@ fn mistakes() -> Vec<Mistake> {
             "earlier",
         ),
         ("addresses.csv", bytes("account,kind,address\nacc-3003,fax,1 Pier\n"), 2, "kind", "must be postal or email"),
-        ("roles.csv", bytes("account,contact,role\nacc-1001,con-1010,it_admim\n"), 2, "role", "a role of the policy"),
+        ("roles.csv", bytes("account,contact,role\nacc-1001,con-1010,it_admim\n"), 2, "role", "did you mean it_admin?"),
         (
             "roles.csv",
             bytes("account,contact,role,site\nacc-1001,con-1010,it_admin,moon\n"),

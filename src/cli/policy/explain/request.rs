@@ -12,6 +12,7 @@ use crate::{
     identity::{Method, ProofBand},
     interaction::Channel,
     policy::{Action, Asked, AttributeKind, AttributeValue, Bundle, Fixture, FixtureAccount, Shown},
+    spelling::did_you_mean,
 };
 
 /// The flags that describe a request: none goes with a recorded decision.
@@ -108,7 +109,10 @@ impl Request {
     /// What is asked of this bundle.
     pub(super) fn asked(&self, bundle: &Bundle) -> anyhow::Result<Asked> {
         let name = self.action.as_deref().context("--action is missing")?;
-        let action = bundle.find_action(name).with_context(|| format!("the bundle has no action {name}"))?;
+        let action = bundle.find_action(name).with_context(|| {
+            let near = did_you_mean(name, bundle.actions().map(|action| action.name.as_str()));
+            format!("the bundle has no action {name}{near}; `countersign policy matrix` lists all")
+        })?;
         let channel = match self.channel.context("--channel is missing")? {
             ChannelName::Phone => Channel::Phone,
             ChannelName::Portal => Channel::Portal,

@@ -16,9 +16,9 @@ use crate::{
     grpc::proto::countersign::admin::v1::admin_service_client::AdminServiceClient,
 };
 
-/// The flags that name a data directory.
+/// The flags that name a data directory. A variable that names settings does not keep `--data` from being meant.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 pub(super) struct Whose {
     /// The settings of the sidecar
     #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG", hide_env_values = true)]

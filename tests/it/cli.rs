@@ -105,6 +105,12 @@ fn a_sidecar_serves_is_asked_and_leaves_a_whole_trail() {
     assert!(from_files.starts_with(&asked_of_it), "{from_files}");
     assert!(from_files.trim_end().ends_with("sidecar stopped (version 0.1.0)"), "{from_files}");
     assert!(read(&["show", "1"]).contains("lifecycle"));
+    let elsewhere = Command::new(BINARY)
+        .args(["audit", "show", "1", "--data"])
+        .arg(&data)
+        .env("COUNTERSIGN_CONFIG", "/none")
+        .output();
+    assert!(elsewhere.unwrap().status.success(), "a flag goes before a variable");
     let report: Value = serde_json::from_str(&read(&["verify", "--json"])).unwrap();
     assert_eq!(report["whole"].as_bool(), Some(true), "{report}");
     let checkpoint = report["checkpoint"].as_str().unwrap();

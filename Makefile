@@ -32,6 +32,7 @@ bench: ## A decision beside a server that does nothing and beside Cerbos; a hash
 	cargo bench --bench hash
 	cargo bench --bench policy
 	cargo bench --bench counters
+	cargo bench --bench roles
 
 bench-record: RECORD = --record
 bench-record: bench ## The same, and writes docs/performance.md and its plot

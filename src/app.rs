@@ -195,7 +195,11 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         Some(_) => Writers::Others,
         None => Writers::Ourselves,
     };
-    let roles = roles::Roles::before(&foundation.store, writers, config.cache, &clock, &mut chores).await?;
+    let shared = match &config.redis {
+        Some(redis) => Some(roles::shared(redis, &config.keys.directory, keys, &clock, &mut chores)?),
+        None => None,
+    };
+    let roles = roles::Roles::before(&foundation.store, writers, config.cache, shared, &clock, &mut chores).await?;
     roles.offer(metrics);
 
     // The use cases, and the services in front of them.

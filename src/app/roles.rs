@@ -1,20 +1,27 @@
 //! Builds what knows the roles: the store, the tail of its change log, and the cache before it.
 
 use std::{
+    path::Path,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{self, MissedTickBehavior},
+};
 
 use crate::{
     clock::Clock,
+    config::Redis,
     directory::{
         DirectoryError,
-        cache::{CacheCounts, CacheSettings, CachedDirectory},
+        cache::{CacheCounts, CacheSettings, CachedDirectory, SharedRoles, redis::RedisRoles},
         sqlite::Store,
         tail::{Tail, Writers},
     },
+    identity::keys::{KeyError, KeyRing, RoleSeal},
+    redis::Connection,
     telemetry::metrics::{Kind, Metrics},
 };
 
@@ -31,6 +38,7 @@ impl Roles {
         store: &Store,
         writers: Writers,
         settings: CacheSettings,
+        shared: Option<Arc<dyn SharedRoles>>,
         clock: &Arc<dyn Clock>,
         chores: &mut JoinSet<()>,
     ) -> Result<Self, DirectoryError> {
@@ -40,7 +48,7 @@ impl Roles {
         tail.begin(store, &**clock).await?;
         chores.spawn(Arc::clone(&tail).follow(Arc::new(store.clone()), Arc::clone(clock)));
         let directory =
-            CachedDirectory::new(Arc::new(store.clone()), Arc::clone(&tail), Arc::clone(clock), settings, None);
+            CachedDirectory::new(Arc::new(store.clone()), Arc::clone(&tail), Arc::clone(clock), settings, shared);
         Ok(Self { directory: Arc::new(directory), tail, clock: Arc::clone(clock) })
     }
 
@@ -71,3 +79,41 @@ impl Roles {
         );
     }
 }
+
+/// The cache that the fleet shares.
+pub(super) fn shared(
+    redis: &Redis,
+    keys: &Path,
+    names: &Arc<KeyRing>,
+    clock: &Arc<dyn Clock>,
+    chores: &mut JoinSet<()>,
+) -> Result<Arc<dyn SharedRoles>, KeyError> {
+    let seal = Arc::new(RoleSeal::load(keys)?);
+    if !seal.is_shared() {
+        tracing::warn!(
+            directory = %keys.display(),
+            "cache.key is missing, so that this sidecar shares no roles: make one with `countersign keys new --purpose cache` \
+             and give it to every sidecar"
+        );
+    }
+    chores.spawn(keep_keys_current(Arc::clone(&seal)));
+    let connection = Connection::open("role cache", redis.cache.clone());
+    Ok(Arc::new(RedisRoles::new(connection, seal, Arc::clone(names), Arc::clone(clock))))
+}
+
+/// Reads the keys of the shared cache again and again: a mounted secret is swapped without a word.
+async fn keep_keys_current(seal: Arc<RoleSeal>) {
+    let mut ticks = time::interval(READ_KEYS_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match seal.reload() {
+            Ok(true) => tracing::info!("the shared role cache is sealed with other keys now"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "the keys of the shared role cache stay as they were"),
+        }
+    }
+}
+
+/// A rotation reaches every sidecar within seconds, and the file is small.
+const READ_KEYS_EVERY: Duration = Duration::from_secs(2);

@@ -49,7 +49,7 @@ struct New {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// The sidecar's keys directory, for a key
-    #[arg(long, value_name = "DIR", required_if_eq_any = [("purpose", "pepper"), ("purpose", "token"), ("purpose", "digest")],
+    #[arg(long, value_name = "DIR", required_if_eq_any = [("purpose", "pepper"), ("purpose", "token"), ("purpose", "digest"), ("purpose", "cache")],
           conflicts_with = "token_file")]
     dir: Option<PathBuf>,
 }
@@ -64,6 +64,8 @@ enum For {
     Token,
     /// The key under which ids of attempt budgets are kept
     Digest,
+    /// The key that seals the roles which a fleet shares in Redis
+    Cache,
 }
 
 impl Keys {
@@ -81,6 +83,7 @@ impl New {
             For::Pepper => Some(Purpose::Pepper),
             For::Token => Some(Purpose::Token),
             For::Digest => Some(Purpose::Digest),
+            For::Cache => Some(Purpose::Cache),
         };
         match (purpose, &self.dir) {
             (None, None) => self.client_token(),
@@ -109,6 +112,10 @@ impl New {
 fn key(purpose: Purpose, dir: &Path) -> anyhow::Result<ExitCode> {
     let id = keys::create(dir, purpose, Timestamp::now())?;
     let file = dir.join(purpose.file_name());
-    writeln!(io::stdout(), "Key {id} is the active one of {}, from the next start on.", file.display())?;
+    let from = match purpose {
+        Purpose::Cache => "within seconds, of running sidecars too",
+        Purpose::Pepper | Purpose::Token | Purpose::Digest => "from the next start on",
+    };
+    writeln!(io::stdout(), "Key {id} is the active one of {}, {from}.", file.display())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -31,6 +31,7 @@ use crate::{
 };
 
 mod flight;
+pub mod redis;
 mod shelf;
 
 use flight::{Flights, Turn};

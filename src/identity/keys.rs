@@ -14,9 +14,11 @@ use zeroize::Zeroizing;
 
 mod check;
 mod file;
+mod seal;
 
 pub use check::{StoredCheck, check};
 pub use file::{create, create_missing, refuse_inside};
+pub use seal::{Header, RoleSeal};
 
 /// What a key is for. A key never serves two purposes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,11 +30,14 @@ pub enum Purpose {
     Token,
     /// Digests the ids of attempt budgets. Losing it forgets the budgets, so it is treated like the pepper.
     Digest,
+    /// Seals the roles that a fleet shares in Redis. Losing it empties that cache, and nothing else. Read again while the sidecar
+    /// runs, so that it is rotated without a restart ([`RoleSeal`]).
+    Cache,
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 3] = [Self::Pepper, Self::Token, Self::Digest];
+    pub const ALL: [Self; 4] = [Self::Pepper, Self::Token, Self::Digest, Self::Cache];
 
     /// The name, as files, commands and the store spell it.
     #[must_use]
@@ -41,6 +46,7 @@ impl Purpose {
             Self::Pepper => "pepper",
             Self::Token => "token",
             Self::Digest => "digest",
+            Self::Cache => "cache",
         }
     }
 
@@ -57,6 +63,7 @@ impl Purpose {
             Self::Pepper => "pepper.key",
             Self::Token => "token.key",
             Self::Digest => "digest.key",
+            Self::Cache => "cache.key",
         }
     }
 }
@@ -151,6 +158,16 @@ struct Living {
 }
 
 impl Living {
+    /// The keys of the shared cache. A sidecar without their file seals with a key of its own, which no other can open: it
+    /// shares nothing, and serves all the same.
+    fn of_cache(dir: &std::path::Path) -> Result<Self, KeyError> {
+        match file::load(dir, Purpose::Cache) {
+            Ok(keys) => Ok(Self { keys }),
+            Err(KeyError::Missing(_)) => Ok(Self { keys: vec![Key::draw()?] }),
+            Err(error) => Err(error),
+        }
+    }
+
     fn active(&self) -> &Key {
         self.keys.first().expect("a key file without its active key is refused")
     }
@@ -165,6 +182,7 @@ pub struct KeyRing {
     pepper: Living,
     token: Living,
     digest: Living,
+    cache: Living,
 }
 
 impl KeyRing {
@@ -175,7 +193,12 @@ impl KeyRing {
     pub fn load(dir: &std::path::Path) -> Result<Self, KeyError> {
         file::refuse_open_dir(dir)?;
         let living = |purpose| file::load(dir, purpose).map(|keys| Living { keys });
-        Ok(Self { pepper: living(Purpose::Pepper)?, token: living(Purpose::Token)?, digest: living(Purpose::Digest)? })
+        Ok(Self {
+            pepper: living(Purpose::Pepper)?,
+            token: living(Purpose::Token)?,
+            digest: living(Purpose::Digest)?,
+            cache: Living::of_cache(dir)?,
+        })
     }
 
     /// Keys that live as long as this process, for a demo or a test: what is hashed or sealed with them dies with it.
@@ -184,7 +207,7 @@ impl KeyRing {
     /// When the operating system gives no randomness.
     pub fn ephemeral() -> Result<Self, getrandom::Error> {
         let living = || Key::draw().map(|key| Living { keys: vec![key] });
-        Ok(Self { pepper: living()?, token: living()?, digest: living()? })
+        Ok(Self { pepper: living()?, token: living()?, digest: living()?, cache: living()? })
     }
 
     /// The key for new work.
@@ -216,6 +239,7 @@ impl KeyRing {
             Purpose::Pepper => &self.pepper,
             Purpose::Token => &self.token,
             Purpose::Digest => &self.digest,
+            Purpose::Cache => &self.cache,
         }
     }
 }

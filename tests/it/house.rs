@@ -48,9 +48,10 @@ const REST_ROOMS: [&str; 11] = [
 const EVERYTHING: &[&str] = &["app", "audit", "authorize", "cli", "config", "grpc", "manage", "telemetry", REST];
 
 /// Files named after a technology: only their own room and `app`, which picks concrete parts, may name them.
-const ADAPTERS: [&str; 7] = [
+const ADAPTERS: [&str; 8] = [
     "directory::sqlite",
     "throttle::redis",
+    "directory::cache::redis",
     "throttle::sqlite",
     "throttle::memory",
     "audit::segment",
@@ -59,13 +60,14 @@ const ADAPTERS: [&str; 7] = [
 ];
 
 /// Which files may name an outside crate, by the beginning of their path below `src/`. What is not here, all may name.
-const CRATES: [(&[&str], &[&str]); 13] = [
+const CRATES: [(&[&str], &[&str]); 14] = [
     (&["tonic", "tonic_prost", "tonic_health", "tonic_reflection", "tonic_types", "prost", "prost_types"], WIRE),
     (&["tower"], WIRE),
     (&["hyper_util"], &["grpc", "cli", "app", "telemetry/port"]),
     (&["hyper", "http_body_util"], &["telemetry/port", "grpc/gate"]),
     (&["prometheus_client"], &["telemetry/metrics"]),
     (&["rusqlite"], &["directory/sqlite", "audit/segment", "throttle/sqlite"]),
+    (&["ring"], &["identity/keys/seal"]),
     (&["redis"], &["redis", "throttle/redis", "directory/cache/redis"]),
     (&["cedar_policy"], &["policy/cedar"]),
     (&["argon2"], &["identity/hasher"]),

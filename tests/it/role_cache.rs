@@ -27,6 +27,7 @@ use countersign::{
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
+mod shared;
 mod store;
 
 use store::WatchedStore;

@@ -62,7 +62,8 @@ async fn a_first_start_makes_keys_for_its_owner_only_and_apart_from_the_data() {
 // proves: N5
 #[tokio::test]
 async fn a_missing_key_file_is_named_and_never_made_anew() {
-    for purpose in Purpose::ALL {
+    // The key of the shared cache may be another tomorrow.
+    for purpose in Purpose::ALL.into_iter().filter(|purpose| *purpose != Purpose::Cache) {
         let home = lived_in().await;
         let file = keys_of(&home).join(purpose.file_name());
         fs::remove_file(&file).unwrap();

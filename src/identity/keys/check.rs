@@ -44,12 +44,14 @@ pub fn check(ring: &KeyRing, stored: &[StoredCheck]) -> Result<Vec<StoredCheck>,
         match ring.check_value(known.purpose, &known.id) {
             Some(ours) if bool::from(ours.value.as_bytes().ct_eq(known.value.as_bytes())) => {}
             Some(_) => return Err(KeyError::Different { purpose: known.purpose, id: known.id.clone() }),
-            None if known.purpose == Purpose::Token => {}
+            None if matches!(known.purpose, Purpose::Token | Purpose::Cache) => {}
             None => return Err(KeyError::Gone { purpose: known.purpose, id: known.id.clone() }),
         }
     }
+    // What seals a cache may be lost and be another tomorrow.
     let ours = Purpose::ALL
         .into_iter()
+        .filter(|purpose| *purpose != Purpose::Cache)
         .flat_map(|purpose| ring.living(purpose).keys.iter().map(move |key| of(purpose, key)).collect::<Vec<_>>());
     Ok(ours.filter(|check| !stored.contains(check)).collect())
 }

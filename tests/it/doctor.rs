@@ -1,6 +1,7 @@
 //! `countersign doctor`: each thing that can be wrong is found, with what to do, while a sidecar runs and while none does.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -91,14 +92,21 @@ async fn a_home_is_sound_before_the_first_start_while_it_serves_and_after_the_st
     serving.expect("store.whole", "sound", "quick check finds nothing", "");
     assert_eq!(serving.code, Some(0), "{:#}", serving.json);
     sidecar.stop().await;
+    let left = listing(&home.data());
     let stopped = Findings::of(&config, &[]);
     stopped.expect("audit", "sound", "the newest record is #", "");
+    stopped.expect("store.whole", "sound", "quick check finds nothing", "");
+    assert_eq!(listing(&home.data()), left, "it left something behind");
     assert_eq!(stopped.code, Some(0), "{:#}", stopped.json);
     // And it starts after the doctor has been.
     Process::serve(&home, "").channel().await;
     let table = run(&config, &[], &[]);
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(table.contains("looked at") && table.contains("store.schema"), "{table}");
+}
+
+fn listing(folder: &Path) -> BTreeSet<String> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 #[tokio::test]

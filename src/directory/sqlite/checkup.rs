@@ -2,7 +2,7 @@
 //!
 //! Opens it read-only, so that it can be asked while a sidecar serves.
 
-use std::path::Path;
+use std::{os::unix::ffi::OsStrExt, path::Path};
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -69,7 +69,21 @@ fn open(folder: &Path) -> Result<Option<Connection>, OpenError> {
     if !path.try_exists()? {
         return Ok(None);
     }
-    Ok(Some(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?))
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if folder.join(format!("{FILE}-wal")).try_exists()? {
+        return Ok(Some(Connection::open_with_flags(path, flags)?));
+    }
+    // Without a log beside it nobody has it open, and SQLite would leave an empty one. (Who starts just now makes one, and
+    // this look may find what is not so; the next one does not.)
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            other => uri.push_str(&format!("%{other:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    Ok(Some(Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?))
 }
 
 /// A damaged page is told of many times.

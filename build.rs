@@ -5,13 +5,15 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message;
 
 /// What may hold a secret: `src/grpc/redact.rs` writes its `Debug` by hand.
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 9] = [
     "countersign.v1.Passphrase",
     "countersign.v1.PortalLogin",
     "countersign.v1.Evidence",
     "countersign.v1.Evidence.by",
     "countersign.v1.Verification",
     "countersign.v1.EndInteractionRequest",
+    "countersign.v1.SetPassphraseRequest",
+    "countersign.v1.SuggestPassphraseResponse",
     "countersign.admin.v1.SetPassphraseRequest",
 ];
 
@@ -23,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.open_files([
         "countersign/v1/authorization.proto",
         "countersign/v1/escalation.proto",
+        "countersign/v1/passphrase.proto",
         "countersign/admin/v1/admin.proto",
     ])?;
     let files = compiler.file_descriptor_set();

@@ -22,7 +22,6 @@ use crate::{
 
 mod approval;
 pub mod cases;
-pub mod cool_off;
 pub mod decision;
 pub mod deliver;
 pub mod end;
@@ -32,7 +31,7 @@ mod prove;
 mod recipe;
 pub mod stopwatch;
 
-pub use crate::directory::Freshness;
+pub use crate::{directory::Freshness, policy::cool_off};
 pub use decision::{Allow, Cause, Decision, Reason};
 pub use prove::{PassphraseParts, Unproved, Verification};
 pub use stopwatch::{Step, Stopwatch};

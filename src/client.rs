@@ -29,11 +29,21 @@ pub enum Rpc {
     RefuseEscalation,
     /// `EscalationService.CancelEscalation`.
     CancelEscalation,
+    /// `PassphraseService.SetPassphrase`.
+    SetPassphrase,
+    /// `PassphraseService.ClearPassphrase`.
+    ClearPassphrase,
+    /// `PassphraseService.SuggestPassphrase`.
+    SuggestPassphrase,
+    /// `PassphraseService.GetPassphraseStatus`.
+    GetPassphraseStatus,
+    /// `PassphraseService.ReopenPassphrase`.
+    ReopenPassphrase,
 }
 
 impl Rpc {
     /// Every RPC.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Authorize,
         Self::BatchAuthorize,
         Self::EndInteraction,
@@ -44,6 +54,11 @@ impl Rpc {
         Self::ApproveEscalation,
         Self::RefuseEscalation,
         Self::CancelEscalation,
+        Self::SetPassphrase,
+        Self::ClearPassphrase,
+        Self::SuggestPassphrase,
+        Self::GetPassphraseStatus,
+        Self::ReopenPassphrase,
     ];
 
     /// The RPC's name, as config, audit and errors spell it.
@@ -60,6 +75,11 @@ impl Rpc {
             Self::ApproveEscalation => "ApproveEscalation",
             Self::RefuseEscalation => "RefuseEscalation",
             Self::CancelEscalation => "CancelEscalation",
+            Self::SetPassphrase => "SetPassphrase",
+            Self::ClearPassphrase => "ClearPassphrase",
+            Self::SuggestPassphrase => "SuggestPassphrase",
+            Self::GetPassphraseStatus => "GetPassphraseStatus",
+            Self::ReopenPassphrase => "ReopenPassphrase",
         }
     }
 
@@ -73,7 +93,12 @@ impl Rpc {
             | Self::WatchEscalations
             | Self::ApproveEscalation
             | Self::RefuseEscalation
-            | Self::CancelEscalation => true,
+            | Self::CancelEscalation
+            | Self::SetPassphrase
+            | Self::ClearPassphrase
+            | Self::SuggestPassphrase
+            | Self::GetPassphraseStatus
+            | Self::ReopenPassphrase => true,
         }
     }
 

@@ -1,8 +1,8 @@
 //! What is asked: the only room that knows tonic and generated types.
 //!
 //! `admission` recognises the client system, `ask` turns messages into questions, `authorization` has them decided,
-//! `answer` and `status` turn the outcome into messages; `escalation` serves the primary administrator; `server`, behind its
-//! `gate`, and `sockets` serve it.
+//! `answer` and `status` turn the outcome into messages; `escalation` and `passphrase` serve the portal;
+//! `server`, behind its `gate`, and `sockets` serve it.
 
 pub mod admin;
 mod admission;
@@ -16,6 +16,8 @@ mod escalation;
 mod gate;
 pub mod health;
 pub mod limits;
+mod passphrase;
+mod portal;
 mod reception;
 mod redact;
 pub mod server;

@@ -22,6 +22,7 @@ mod cases;
 pub mod catalogue;
 mod cedar;
 mod checks;
+pub mod cool_off;
 mod current;
 mod error;
 mod guidance;

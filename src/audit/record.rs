@@ -28,6 +28,8 @@ pub enum Record {
     DeliveryRead(DeliveryReadRecord),
     /// Somebody saw or settled escalations, or tried to.
     Escalation(Box<EscalationRecord>),
+    /// Somebody looked after his own passphrase, or tried to.
+    Passphrase(Box<PassphraseRecord>),
     /// An operator or client changed something.
     Change(ChangeRecord),
     /// The sidecar started, stopped or went on after an interruption, its policy changed, or its counters were lost.
@@ -46,6 +48,7 @@ impl Record {
             Self::InteractionEnded(_) => "interaction_ended",
             Self::DeliveryRead(_) => "delivery_read",
             Self::Escalation(_) => "escalation",
+            Self::Passphrase(_) => "passphrase",
             Self::Change(_) => "change",
             Self::Lifecycle(_) => "lifecycle",
         }
@@ -56,9 +59,8 @@ impl Record {
         let (one, many): (Option<&str>, &[Item]) = match self {
             Self::Decision(record) => (Some(&record.item.decision_id), &[]),
             Self::Batch(record) => (None, &record.items),
-            Self::Escalation(record) => {
-                (Some(&record.decision_id).filter(|_| !record.is_intended()).map(String::as_str), &[])
-            }
+            Self::Escalation(record) => (answered(&record.decision_id, &record.outcome), &[]),
+            Self::Passphrase(record) => (answered(&record.decision_id, &record.outcome), &[]),
             Self::Refusal(_)
             | Self::UnknownClients(_)
             | Self::InteractionEnded(_)
@@ -68,6 +70,11 @@ impl Record {
         };
         one.into_iter().chain(many.iter().map(|item| item.decision_id.as_str()))
     }
+}
+
+/// The id of an answer; what is only intended has none that anybody was told.
+fn answered<'r>(decision_id: &'r str, outcome: &str) -> Option<&'r str> {
+    (outcome != EscalationRecord::INTENDED).then_some(decision_id)
 }
 
 /// What every call of a known client has in common.
@@ -302,10 +309,36 @@ pub struct EscalationRecord {
 impl EscalationRecord {
     /// The outcome of a record that stands before a step.
     pub const INTENDED: &str = "intended";
+}
 
-    fn is_intended(&self) -> bool {
-        self.outcome == Self::INTENDED
-    }
+/// Somebody looked after his own passphrase, or tried to. Never the passphrase, its length or a hint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassphraseRecord {
+    /// The call.
+    #[serde(flatten)]
+    pub call: Call,
+    /// On whose behalf it was made.
+    #[serde(flatten)]
+    pub person: Person,
+    /// Random; the client has it, too.
+    pub decision_id: String,
+    /// Which one: `own` or `account`; left out where it makes no difference.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub credential: Option<String>,
+    /// What came of it, as the client is told; `intended` stands before a change is made.
+    pub outcome: String,
+    /// Which rule the passphrase breaks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub weakness: Option<String>,
+    /// Revision of the directory at which the person was read.
+    pub directory_revision: Revision,
+    /// Time from arrival to the record, in microseconds.
+    pub took_us: u64,
+}
+
+impl PassphraseRecord {
+    /// The outcome of a record that stands before a change.
+    pub const INTENDED: &str = "intended";
 }
 
 /// A change.

@@ -6,7 +6,9 @@ use super::table::plain;
 use crate::{
     audit::{
         Record,
-        record::{BatchRecord, Call, DecisionRecord, EscalationRecord, Item, LifecycleRecord, Person},
+        record::{
+            BatchRecord, Call, DecisionRecord, EscalationRecord, Item, LifecycleRecord, PassphraseRecord, Person,
+        },
     },
     directory::Actor,
 };
@@ -41,6 +43,10 @@ fn what(record: &Record) -> String {
             let EscalationRecord { call, person, decision_id, outcome, escalations, .. } = &**record;
             let named = escalations.join(", ");
             format!("{} for {} via {}: {outcome} {named} {decision_id}", call.rpc, who(person), call.client)
+        }
+        Record::Passphrase(record) => {
+            let PassphraseRecord { call, person, decision_id, outcome, .. } = &**record;
+            format!("{} for {} via {}: {outcome} {decision_id}", call.rpc, who(person), call.client)
         }
         Record::Change(change) => {
             let actor = match &change.actor {

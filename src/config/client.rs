@@ -82,8 +82,7 @@ fn one(mut section: Table, listen: &Listen, seen: &mut Seen) -> Result<ClientSys
     if rpcs.iter().any(|rpc: &Rpc| rpc.states_login()) && !asserts.contains(&Assertion::PortalLogin) {
         return Err(section.missing(
             "asserts",
-            "escalations are seen and settled by who is logged in to the portal, so \
-                   whoever may ask for them must be granted \"portal_login\"",
+            "one of its RPCs is on behalf of who is logged in to the portal: grant \"portal_login\"",
         ));
     }
     let accepts_tokens_from = issuers(&mut section, &group, seen)?;

@@ -7,13 +7,13 @@ use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
 use super::{
-    admission::check_grants,
+    portal::{self, may_ask},
     proto::countersign::v1 as pb,
     reception::{Asked, Reception},
     status::Refused,
 };
 use crate::{
-    client::{Assertion, Rpc, Ungranted},
+    client::Rpc,
     escalation::rules::Step,
     manage::escalation::{self as manage, Escalating, Told},
     policy::{Bundle, Current},
@@ -48,7 +48,8 @@ impl pb::escalation_service_server::EscalationService for Escalation {
         let outcome = |place| async {
             let request = request.into_inner();
             may_ask(&asked, request.caller.as_ref())?;
-            let (id, by) = (ask::get(&request)?, ask::caller(&asked, request.caller, request.request_id, Some(place))?);
+            let (id, by) =
+                (ask::get(&request)?, portal::caller(&asked, request.caller, request.request_id, Some(place))?);
             let told = self.escalating.get(by, id).await?;
             Ok::<_, Refused>(answer::get(&told, &self.policy.snapshot()))
         };
@@ -64,7 +65,7 @@ impl pb::escalation_service_server::EscalationService for Escalation {
             let request = request.into_inner();
             may_ask(&asked, request.caller.as_ref())?;
             let ask::Page { only_pending, after, size } = ask::list(&request)?;
-            let by = ask::caller(&asked, request.caller, request.request_id, Some(place))?;
+            let by = portal::caller(&asked, request.caller, request.request_id, Some(place))?;
             let told = self.escalating.list(by, only_pending, after, size).await?;
             Ok::<_, Refused>(answer::list(&told, size, &self.policy.snapshot()))
         };
@@ -82,7 +83,7 @@ impl pb::escalation_service_server::EscalationService for Escalation {
             let request = request.into_inner();
             may_ask(&asked, request.caller.as_ref())?;
             ask::watch(&request)?;
-            let by = ask::caller(&asked, request.caller, request.request_id, None)?;
+            let by = portal::caller(&asked, request.caller, request.request_id, None)?;
             let place = Arc::clone(&self.watching).try_acquire_owned().map_err(|_| Refused::overloaded())?;
             let watching = self.escalating.watch(by, place, self.stopped.clone());
             let policy = Arc::clone(&self.policy);
@@ -145,19 +146,13 @@ impl Escalation {
     async fn settle(
         &self,
         asked: &Asked,
-        caller: Option<pb::EscalationCaller>,
+        caller: Option<pb::PortalCaller>,
         request_id: String,
         id: String,
         step: Step,
         place: OwnedSemaphorePermit,
     ) -> Result<Told, Refused> {
-        let by = ask::caller(asked, caller, request_id, Some(place))?;
+        let by = portal::caller(asked, caller, request_id, Some(place))?;
         Ok(self.escalating.settle(by, id, step).await?)
     }
-}
-
-/// Checks the grants for what a request claims, before anything of it is validated (A24).
-fn may_ask(asked: &Asked, caller: Option<&pb::EscalationCaller>) -> Result<(), Ungranted> {
-    check_grants(&asked.client, asked.rpc, caller.and_then(|caller| caller.interaction.as_ref()), None)?;
-    asked.client.may_assert(Assertion::PortalLogin)
 }

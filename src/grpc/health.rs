@@ -7,7 +7,9 @@ use std::sync::{
 
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use super::proto::countersign::v1::{authorization_service_server, escalation_service_server};
+use super::proto::countersign::v1::{
+    authorization_service_server, escalation_service_server, passphrase_service_server,
+};
 
 /// How many looks in a row must find something wrong: a store that is busy for one look tells nothing.
 const LOOKS: u32 = 2;
@@ -19,7 +21,12 @@ pub const POLICY_HEALTH: &str = "countersign.policy";
 pub const COUNTERS_HEALTH: &str = "countersign.counters";
 
 /// The services, and the server as a whole.
-const SERVICES: [&str; 3] = [authorization_service_server::SERVICE_NAME, escalation_service_server::SERVICE_NAME, ""];
+const SERVICES: [&str; 4] = [
+    authorization_service_server::SERVICE_NAME,
+    escalation_service_server::SERVICE_NAME,
+    passphrase_service_server::SERVICE_NAME,
+    "",
+];
 
 /// What is told to whoever asks for health, or watches it.
 #[derive(Clone)]

@@ -84,4 +84,10 @@ limits! {
     REFUSE_ESCALATION_REQUEST_ID = Bytes(128) of "RefuseEscalationRequest.request_id";
     CANCEL_ESCALATION_ID = Bytes(64) of "CancelEscalationRequest.escalation_id";
     CANCEL_ESCALATION_REQUEST_ID = Bytes(128) of "CancelEscalationRequest.request_id";
+    SET_PASSPHRASE = Bytes(256) of "SetPassphraseRequest.passphrase";
+    SET_PASSPHRASE_REQUEST_ID = Bytes(128) of "SetPassphraseRequest.request_id";
+    CLEAR_PASSPHRASE_REQUEST_ID = Bytes(128) of "ClearPassphraseRequest.request_id";
+    SUGGEST_PASSPHRASE_REQUEST_ID = Bytes(128) of "SuggestPassphraseRequest.request_id";
+    PASSPHRASE_STATUS_REQUEST_ID = Bytes(128) of "GetPassphraseStatusRequest.request_id";
+    REOPEN_PASSPHRASE_REQUEST_ID = Bytes(128) of "ReopenPassphraseRequest.request_id";
 }

@@ -4,7 +4,10 @@ use std::fmt;
 
 use super::proto::countersign::{
     admin::v1::SetPassphraseRequest,
-    v1::{EndInteractionRequest, Evidence, Passphrase, PortalLogin, Verification, evidence},
+    v1::{
+        self, EndInteractionRequest, Evidence, Passphrase, PortalLogin, SuggestPassphraseResponse, Verification,
+        evidence,
+    },
 };
 
 macro_rules! redacted {
@@ -25,4 +28,6 @@ redacted! {
     Verification => "Verification",
     EndInteractionRequest => "EndInteractionRequest",
     SetPassphraseRequest => "SetPassphraseRequest",
+    v1::SetPassphraseRequest => "SetPassphraseRequest",
+    SuggestPassphraseResponse => "SuggestPassphraseResponse",
 }

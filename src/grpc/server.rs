@@ -22,17 +22,23 @@ use super::{
     escalation::{Escalation, MOST_WATCHING},
     gate::Gate,
     health::Health,
+    passphrase::Passphrases,
     proto::{
         DESCRIPTORS,
         countersign::v1::{
             authorization_service_server::{AuthorizationServiceServer, SERVICE_NAME},
             escalation_service_server::{EscalationServiceServer, SERVICE_NAME as ESCALATION_SERVICE_NAME},
+            passphrase_service_server::{PassphraseServiceServer, SERVICE_NAME as PASSPHRASE_SERVICE_NAME},
         },
     },
     reception::Reception,
 };
 use crate::{
-    audit::Trail, authorize::Authorizer, client::Registry, clock::Clock, manage::escalation::Escalating,
+    audit::Trail,
+    authorize::Authorizer,
+    client::Registry,
+    clock::Clock,
+    manage::{escalation::Escalating, own_passphrase::OwnPassphrases},
     telemetry::metrics::Metrics,
 };
 
@@ -58,6 +64,8 @@ pub struct Parts {
     pub authorizer: Arc<Authorizer>,
     /// The use cases of the primary administrator's portal.
     pub escalating: Escalating,
+    /// The use cases of whoever looks after his passphrase in the portal.
+    pub own_passphrases: OwnPassphrases,
     /// The client systems.
     pub registry: Arc<Registry>,
     /// Where refusals are recorded.
@@ -196,6 +204,7 @@ type Behind<S> = CallLog<InterceptedService<S, Doorkeeper>>;
 struct Gates {
     authorization: Gate<Behind<AuthorizationServiceServer<Authorization>>>,
     escalation: Gate<Behind<EscalationServiceServer<Escalation>>>,
+    passphrase: Gate<Behind<PassphraseServiceServer<Passphrases>>>,
 }
 
 /// A server that answers already: its health is NOT_SERVING, and every call is UNAVAILABLE. Dropped, it ends at once.
@@ -222,11 +231,12 @@ impl Drop for Ended {
 /// # Errors
 /// When the descriptor set of this binary is broken.
 pub async fn open(caps: Caps, listeners: Listeners) -> Result<Opening, tonic_reflection::server::Error> {
-    let gates = Gates { authorization: Gate::closed(), escalation: Gate::closed() };
+    let gates = Gates { authorization: Gate::closed(), escalation: Gate::closed(), passphrase: Gate::closed() };
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::not_serving(reporter).await;
     let routes = Routes::new(gates.authorization.clone())
         .add_service(gates.escalation.clone())
+        .add_service(gates.passphrase.clone())
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -276,11 +286,18 @@ impl Opening {
             stopped: self.stop.subscribe(),
         })
         .max_decoding_message_size(caps.request_bytes);
+        let passphrases = Passphrases { own: parts.own_passphrases, reception: Arc::clone(&reception) };
+        let passphrases = PassphraseServiceServer::new(passphrases).max_decoding_message_size(caps.request_bytes);
         let service = AuthorizationServiceServer::new(Authorization { authorizer: parts.authorizer, reception })
             .max_decoding_message_size(caps.request_bytes);
         let doorkeeper = Doorkeeper { registry: parts.registry, refusals: Arc::clone(&refusals) };
         self.gates.escalation.open(CallLog {
             inner: InterceptedService::new(escalations, doorkeeper.clone()),
+            metrics: Arc::clone(&parts.metrics),
+            clock: Arc::clone(&parts.clock),
+        });
+        self.gates.passphrase.open(CallLog {
+            inner: InterceptedService::new(passphrases, doorkeeper.clone()),
             metrics: Arc::clone(&parts.metrics),
             clock: Arc::clone(&parts.clock),
         });
@@ -302,6 +319,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .with_service_name(SERVICE_NAME)
         .with_service_name(ESCALATION_SERVICE_NAME)
+        .with_service_name(PASSPHRASE_SERVICE_NAME)
         .with_service_name("grpc.health.v1.Health")
 }
 

@@ -175,7 +175,8 @@ impl From<ManageError> for Refused {
             ManageError::Audit(error) => Undecided::Audit(error),
             ManageError::Randomness => Undecided::Randomness,
             ManageError::Defect(what) => Undecided::Defect(what),
-            ManageError::Unknown(_) | ManageError::Weak(_) | ManageError::Hash | ManageError::NotBegun => {
+            ManageError::Hash => Undecided::Overloaded,
+            ManageError::Unknown(_) | ManageError::Weak(_) | ManageError::NotBegun => {
                 Undecided::Defect(error.to_string())
             }
         })

@@ -14,6 +14,9 @@ use super::{
 /// Words of a suggestion: 50 bits, against the 48 of N1.
 pub const SUGGESTED_WORDS: usize = 5;
 
+/// What a suggestion is worth.
+pub const SUGGESTED_BITS: u32 = 5 * BITS_PER_WORD;
+
 /// The list has this many words, a power of two, so that ten random bits choose one without bias.
 const LIST: usize = 1 << BITS_PER_WORD;
 const BITS_PER_WORD: u32 = 10;

@@ -3,21 +3,19 @@
 //! Who may see and do what, [`crate::escalation::rules`] say; the store asks them in the transaction. Here the person is
 //! proved, and each answer is recorded before it is given.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     ManageError,
-    login::{LoggedIn, Proving},
+    login::{Asked, Proving, random_id},
 };
 use crate::{
     audit::{
         AuditReceipt, Record, Trail, ended,
         record::{Call, EscalationRecord},
     },
-    client::Rpc,
     clock::Clock,
     directory::{
         AccountId, ContactId, Directory,
@@ -47,20 +45,6 @@ pub struct Escalating {
     pub clock: Arc<dyn Clock>,
     /// A portal login older than this proves nothing.
     pub login_max_age: SignedDuration,
-}
-
-/// A call on somebody's behalf.
-pub struct Asked {
-    /// By which RPC.
-    pub rpc: Rpc,
-    /// On whose behalf.
-    pub by: LoggedIn,
-    /// Correlates log lines and audit records.
-    pub request_id: String,
-    /// When the call arrived, on the monotonic clock.
-    pub arrived: Duration,
-    /// Its place among the calls that run at the same time; `None`: it is not counted.
-    pub place: Option<OwnedSemaphorePermit>,
 }
 
 /// What came of a call.
@@ -316,11 +300,4 @@ fn is_fresh_enough(step: Step, verified: &Verified, now: Timestamp) -> bool {
         Step::Approve | Step::Refuse => now.duration_since(verified.proved_at()) <= SETTLING_LOGIN_AGE,
         Step::Cancel => true,
     }
-}
-
-/// A random id with 122 bits from the operating system (RFC 9562, version 4).
-fn random_id() -> Result<String, ManageError> {
-    let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes).map_err(|_| ManageError::Randomness)?;
-    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
 }

@@ -1,12 +1,14 @@
 //! On whose behalf a portal asks: a person who is logged in, stated in that very call by a client that may state it (F7).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::ManageError;
 use crate::{
     audit::record::Person,
-    client::ClientSystem,
+    client::{ClientSystem, Rpc},
     directory::{Directory, DirectoryError, Freshness, Look, Revision, Selection, SubjectHints, look::Whose},
     identity::{self, Proof, Verified, login},
     interaction::{Interaction, InteractionKey},
@@ -23,6 +25,20 @@ pub struct LoggedIn {
     pub subject: SubjectHints,
     /// When he logged in, as the client asserts.
     pub login_time: Timestamp,
+}
+
+/// A call on somebody's behalf.
+pub struct Asked {
+    /// By which RPC.
+    pub rpc: Rpc,
+    /// On whose behalf.
+    pub by: LoggedIn,
+    /// Correlates log lines and audit records.
+    pub request_id: String,
+    /// When the call arrived, on the monotonic clock.
+    pub arrived: Duration,
+    /// Its place among the calls that run at the same time; `None`: it is not counted.
+    pub place: Option<OwnedSemaphorePermit>,
 }
 
 /// What came of the login, and of whom it was said.
@@ -102,4 +118,11 @@ impl LoggedIn {
             None => no("login_of_inactive"),
         }
     }
+}
+
+/// A random id with 122 bits from the operating system (RFC 9562, version 4).
+pub(super) fn random_id() -> Result<String, ManageError> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|_| ManageError::Randomness)?;
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
 }

@@ -62,14 +62,7 @@ impl Passphrases {
     /// [`ManageError`]; the old one stands then.
     pub async fn set(&self, whose: &Whose, passphrase: &Passphrase, actor: Actor) -> Result<(), ManageError> {
         passphrase.check_strength(&self.profile(whose).await?).map_err(ManageError::Weak)?;
-        let permit = self.hasher.admit(Patience::default()).map_err(|_| ManageError::Hash)?;
-        let hash =
-            permit.hash(passphrase).map_err(|_| ManageError::Hash)?.done().await.map_err(|_| ManageError::Hash)?;
-        let new = NewPassphrase {
-            stored: StoredHashText::new(hash.phc()),
-            canonical_version: canonical::VERSION,
-            method: SetMethod::Operator,
-        };
+        let new = self.hash(passphrase, SetMethod::Operator).await?;
         let (this, whose) = (self.clone(), whose.clone());
         let task = tokio::spawn(async move {
             this.intend("passphrase_set", &whose, &actor).await?;
@@ -77,6 +70,14 @@ impl Passphrases {
             this.record("passphrase_set", &whose, actor, revision).await
         });
         ended(task).await
+    }
+
+    /// Hashes what is to be set.
+    pub(super) async fn hash(&self, passphrase: &Passphrase, method: SetMethod) -> Result<NewPassphrase, ManageError> {
+        let permit = self.hasher.admit(Patience::default()).map_err(|_| ManageError::Hash)?;
+        let hash =
+            permit.hash(passphrase).map_err(|_| ManageError::Hash)?.done().await.map_err(|_| ManageError::Hash)?;
+        Ok(NewPassphrase { stored: StoredHashText::new(hash.phc()), canonical_version: canonical::VERSION, method })
     }
 
     /// Clears a passphrase, and records that. Says whether there was one.
@@ -149,7 +150,7 @@ impl Passphrases {
 }
 
 impl Whose {
-    fn owner(&self) -> Owner {
+    pub(super) fn owner(&self) -> Owner {
         match &self.contact {
             Some(contact) => Owner::Contact(contact.clone()),
             None => Owner::Account(self.account.clone()),

@@ -218,6 +218,7 @@ impl Metrics {
             | Record::InteractionEnded(_)
             | Record::DeliveryRead(_)
             | Record::Escalation(_)
+            | Record::Passphrase(_)
             | Record::Change(_)
             | Record::Lifecycle(_) => {}
         }

@@ -273,7 +273,7 @@ fn a_setting_that_will_not_do_is_refused_with_line_and_key() {
         (&with("asserts = ['attestation']"), "client.ivr.asserts: \"attestation\" needs \"calling_number\""),
         (
             &sound_client().replace("'Authorize'", "'ApproveEscalation'"),
-            "client.ivr.asserts is missing: escalations are seen and settled by who is logged in",
+            "client.ivr.asserts is missing: one of its RPCs is on behalf of who is logged in",
         ),
         (&with("accepts_tokens_from = ['irv']"), "client.ivr.accepts_tokens_from: there is no client `irv`"),
         (&with("unix_uid = 1000"), "client.ivr.unix_uid: needs listen.unix"),

@@ -8,9 +8,9 @@ use countersign::{
     grpc::proto::countersign::v1::{
         AccountSelector, ApproveEscalationRequest, AuthorizeResponse, CancelEscalationRequest,
         Channel::{self, Chat, Phone, Portal},
-        ContactSelector, Decision, EscalationAnswer as Answer, EscalationCaller, EscalationDetail, EscalationFilter,
-        EscalationMode, EscalationState as State, GetEscalationRequest, Interaction, ListEscalationsRequest,
-        PortalLogin, Reason, RefuseEscalationRequest, Subject, WatchEscalationsRequest, account_selector,
+        ContactSelector, Decision, EscalationAnswer as Answer, EscalationDetail, EscalationFilter, EscalationMode,
+        EscalationState as State, GetEscalationRequest, Interaction, ListEscalationsRequest, PortalCaller, PortalLogin,
+        Reason, RefuseEscalationRequest, Subject, WatchEscalationsRequest, account_selector,
         attribute_value::Value,
         contact_selector,
     },
@@ -36,7 +36,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Clone)]
 struct Desk {
     client: Client,
-    caller: EscalationCaller,
+    caller: PortalCaller,
 }
 
 /// What a call that settles something came to.
@@ -66,7 +66,7 @@ impl Desk {
         self
     }
 
-    fn having(mut self, change: impl FnOnce(&mut EscalationCaller)) -> Self {
+    fn having(mut self, change: impl FnOnce(&mut PortalCaller)) -> Self {
         change(&mut self.caller);
         self
     }
@@ -138,10 +138,10 @@ impl Desk {
     }
 }
 
-fn caller(account: &str, contact: &str, time: SystemTime) -> EscalationCaller {
+pub fn caller(account: &str, contact: &str, time: SystemTime) -> PortalCaller {
     let id = format!("it-{}", uuid::Uuid::new_v4().simple());
     let by = Some(contact_selector::By::Id(contact.to_owned()));
-    EscalationCaller {
+    PortalCaller {
         interaction: Some(Interaction { channel: Portal.into(), id, ..Interaction::default() }),
         subject: Some(Subject {
             account: Some(AccountSelector { by: Some(account_selector::By::Id(account.to_owned())) }),

@@ -22,7 +22,7 @@ use prost_reflect::DescriptorPool;
 
 use crate::{
     answer::invalid_field,
-    escalation,
+    escalation, own_passphrase,
     question::ask,
     sidecar::{Client, Sidecar},
 };
@@ -162,6 +162,9 @@ async fn send(client: &Client, limit: Limit, length: usize) -> Result<(), String
         "BatchItem" | "BatchAuthorizeRequest" => client.batch_authorize(batch(field, length)).await.map(drop),
         "ReadDeliveryRequest" => client.read_delivery(delivery(field, length)).await.map(drop),
         "EndInteractionRequest" => client.end_interaction(end(field, length)).await.map(drop),
+        message if message.ends_with("PassphraseRequest") || message.contains("PassphraseStatus") => {
+            own_passphrase::send(client, field, length).await
+        }
         message if message.contains("Escalation") => escalation::limits::send(client, field, length).await,
         _ => client.authorize(one(field, limit.max, length)).await.map(drop),
     };

@@ -42,6 +42,7 @@ mod matrix;
 mod memory;
 mod observability;
 mod overload;
+mod own_passphrase;
 mod passphrase;
 mod people;
 mod phone;

@@ -10,8 +10,8 @@ use std::{
 use countersign::{
     directory::sample,
     grpc::proto::countersign::v1::{
-        Attestation, AuthorizeRequest, Channel::Phone, Decision, EndInteractionRequest, Passphrase, PassphraseEntry,
-        Reason, authorization_service_client::AuthorizationServiceClient, evidence,
+        Attestation, AuthorizeRequest, Channel::Phone, Decision, EndInteractionRequest, Passphrase, PassphraseAnswer,
+        PassphraseEntry, PassphraseKind, Reason, authorization_service_client::AuthorizationServiceClient, evidence,
     },
 };
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER};
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     answer::decided,
+    own_passphrase::Desk,
     process::{Process, run},
     question::{Question, ask},
     sidecar::{Client, Home, Sidecar},
@@ -160,6 +161,16 @@ async fn say_everything(sidecar: &Process, home: &Home) -> Vec<String> {
     refused(&ivr, showing(&[&long], PassphraseEntry::Typed)).await;
     refused(&ivr, showing(&[&control], PassphraseEntry::Typed)).await;
     refused(&ivr, showing(&[&MARK.repeat(200_000)], PassphraseEntry::Typed)).await;
+
+    // The owner sets one in the portal, and breaks every rule.
+    let portal = sidecar.client(home, "portal").await;
+    let chloe = Desk::through(portal.channel(), portal, sample::CHLOE);
+    let set = chloe.ask_to_set(PassphraseKind::Own, RIGHT).await.unwrap();
+    assert_eq!(set.answer(), PassphraseAnswer::Done);
+    assert_eq!(chloe.ask_to_set(PassphraseKind::Own, MARK).await.unwrap().answer(), PassphraseAnswer::Weak);
+    for malformed in [&long, &control] {
+        chloe.ask_to_set(PassphraseKind::Own, malformed).await.unwrap_err();
+    }
 
     let batch = view(sample::ADA).saying(WRONG).batch([ask(Phone, "account.view"), ask(Phone, "identity.verify")]);
     probe.batch_authorize(batch).await.unwrap();

@@ -33,7 +33,8 @@ const CLIENTS: [(&str, &str); 6] = [
     (
         "portal",
         r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "GetEscalation", "ListEscalations",
-                   "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation"]
+                   "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation",
+                   "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase"]
            channels = ["portal", "chat"]
            asserts = ["portal_login", "agent_id"]"#,
     ),
@@ -64,7 +65,8 @@ const CLIENTS: [(&str, &str); 6] = [
     (
         "probe",
         r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "ReadDelivery", "GetEscalation", "ListEscalations",
-                   "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation"]
+                   "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation",
+                   "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase"]
            channels = ["phone", "portal", "chat"]
            asserts = ["portal_login", "agent_id", "calling_number", "attestation"]
            debug = true"#,
@@ -270,14 +272,15 @@ fn acme(contact: Option<&str>) -> Whose {
 pub struct Client {
     stub: AuthorizationServiceClient<Channel>,
     escalations: EscalationServiceClient<Channel>,
+    channel: Channel,
     authorization: Option<String>,
 }
 
 impl Client {
     pub fn new(channel: Channel, token: Option<&str>) -> Self {
         let stub = AuthorizationServiceClient::new(channel.clone());
-        let escalations = EscalationServiceClient::new(channel);
-        Self { stub, escalations, authorization: token.map(|token| format!("Bearer {token}")) }
+        let escalations = EscalationServiceClient::new(channel.clone());
+        Self { stub, escalations, channel, authorization: token.map(|token| format!("Bearer {token}")) }
     }
 
     pub async fn authorize(&self, request: impl Into<AuthorizeRequest>) -> Result<AuthorizeResponse, Status> {
@@ -313,6 +316,11 @@ impl Client {
     /// The stub of the other service; its requests are made by [`Client::with_token`].
     pub fn of_escalations(&self) -> EscalationServiceClient<Channel> {
         self.escalations.clone()
+    }
+
+    /// Its connection, for the stubs of other services.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     /// A request of this client system.

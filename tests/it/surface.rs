@@ -15,6 +15,7 @@ use countersign::{
             countersign::v1::{
                 Channel::Phone, authorization_service_server::SERVICE_NAME,
                 escalation_service_server::SERVICE_NAME as ESCALATION_SERVICE_NAME,
+                passphrase_service_server::SERVICE_NAME as PASSPHRASE_SERVICE_NAME,
             },
         },
     },
@@ -33,7 +34,7 @@ const AUTHORIZE: &str = "countersign.v1.AuthorizationService/Authorize";
 #[tokio::test]
 async fn reflection_lists_the_services_in_both_versions() {
     let sidecar = Sidecar::start().await;
-    let wanted = [SERVICE_NAME, ESCALATION_SERVICE_NAME, "grpc.health.v1.Health"];
+    let wanted = [SERVICE_NAME, ESCALATION_SERVICE_NAME, PASSPHRASE_SERVICE_NAME, "grpc.health.v1.Health"];
 
     use v1::{server_reflection_request::MessageRequest, server_reflection_response::MessageResponse};
     let mut reflection = v1::server_reflection_client::ServerReflectionClient::new(sidecar.channel());
@@ -67,7 +68,8 @@ async fn reflection_lists_the_services_in_both_versions() {
 async fn health_is_told_per_service_without_a_token() {
     let sidecar = Sidecar::start().await;
     let mut health = HealthClient::new(sidecar.channel());
-    for service in ["", SERVICE_NAME, ESCALATION_SERVICE_NAME, POLICY_HEALTH, COUNTERS_HEALTH] {
+    for service in ["", SERVICE_NAME, ESCALATION_SERVICE_NAME, PASSPHRASE_SERVICE_NAME, POLICY_HEALTH, COUNTERS_HEALTH]
+    {
         let request = HealthCheckRequest { service: service.to_owned() };
         let answer = patiently(health.check(request)).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving, "`{service}`");
@@ -87,7 +89,7 @@ async fn grpcurl_lists_describes_and_asks() {
     };
 
     let services = run(&[&address, "list"]).await.unwrap();
-    for service in [SERVICE_NAME, ESCALATION_SERVICE_NAME, "grpc.health.v1.Health"] {
+    for service in [SERVICE_NAME, ESCALATION_SERVICE_NAME, PASSPHRASE_SERVICE_NAME, "grpc.health.v1.Health"] {
         assert!(services.lines().any(|line| line == service), "{services}");
     }
     let methods = run(&[&address, "list", SERVICE_NAME]).await.unwrap();
@@ -151,8 +153,8 @@ async fn a_small_answer_is_not_held_back() {
     );
 }
 
-/// What a client system can ask at all: no evidence but these three kinds, no override, and no RPC that sets, chooses or
-/// shows a secret. The operator's bootstrap is another service, on a socket of its own.
+/// What a client system can ask at all: no evidence but these three kinds, no override, and no RPC that chooses or
+/// shows a secret, or sets one but on behalf of its owner. The operator's bootstrap is another service, on a socket of its own.
 // proves: A20, A25, A32
 #[test]
 fn no_evidence_override_or_secret_is_on_offer_beyond_what_is_named_here() {
@@ -173,13 +175,20 @@ fn no_evidence_override_or_secret_is_on_offer_beyond_what_is_named_here() {
             "CancelEscalation"
         ]
     );
+    let service = pool.get_service_by_name(PASSPHRASE_SERVICE_NAME).unwrap();
+    let methods: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
+    assert_eq!(
+        methods,
+        ["SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase"]
+    );
     let fields = |message: &str| -> Vec<String> {
         let message = pool.get_message_by_name(&format!("countersign.v1.{message}")).unwrap();
         message.fields().map(|field| field.name().to_owned()).collect()
     };
     assert_eq!(fields("Evidence"), ["passphrase", "portal_login", "verification_token"]);
     assert_eq!(fields("Passphrase"), ["transcripts", "entry"]);
-    assert_eq!(fields("EscalationCaller"), ["interaction", "subject", "portal_login"]);
+    assert_eq!(fields("PortalCaller"), ["interaction", "subject", "portal_login"]);
+    assert_eq!(fields("SetPassphraseRequest"), ["caller", "kind", "passphrase", "request_id"]);
     assert_eq!(
         fields("AuthorizeRequest"),
         [

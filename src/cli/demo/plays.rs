@@ -236,6 +236,7 @@ impl<'a> Play<'a> {
             | Record::InteractionEnded(_)
             | Record::DeliveryRead(_)
             | Record::Escalation(_)
+            | Record::Passphrase(_)
             | Record::Change(_)
             | Record::Lifecycle(_) => return Ok(String::new()),
         };

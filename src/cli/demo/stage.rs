@@ -31,7 +31,8 @@ const CLIENTS: [(&str, &str); 4] = [
     (
         "portal",
         r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "GetEscalation", "ListEscalations",
-                   "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation"]
+                   "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation",
+                   "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase"]
 channels = ["portal", "chat"]
 asserts = ["portal_login"]"#,
     ),

@@ -1,19 +1,14 @@
 //! From messages to what is asked: one function per message enforces its limits and parses it.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Asked, manage, pb};
+use super::pb;
 use crate::{
     directory::escalations::After,
     grpc::{
-        ask::{Invalid, Parsed, interaction, login_time, subject, visible, within, zero},
+        ask::{Invalid, Parsed, visible, within, zero},
         limits::{self, Limit},
     },
-    interaction::Channel,
-    manage::login::LoggedIn,
 };
 
 /// A page that is asked for.
@@ -25,36 +20,6 @@ pub(super) struct Page {
 
 const USUAL_PAGE: u32 = 50;
 const LARGEST_PAGE: u32 = 100;
-
-/// Parses an EscalationCaller: a person, logged in to the portal, and nobody in between.
-pub(super) fn caller(
-    asked: &Asked,
-    caller: Option<pb::EscalationCaller>,
-    request_id: String,
-    place: Option<OwnedSemaphorePermit>,
-) -> Parsed<manage::Asked> {
-    let Some(caller) = caller else { return Err(Invalid::required("caller")) };
-    let interaction = interaction(caller.interaction).map_err(within_caller)?;
-    if interaction.channel != Channel::Portal {
-        return Err(Invalid::new("caller.interaction.channel", "must be PORTAL"));
-    }
-    if interaction.agent_id.is_some() {
-        return Err(Invalid::new("caller.interaction.agent_id", "must be empty: nobody decides for another"));
-    }
-    let subject = subject(caller.subject).map_err(within_caller)?;
-    if subject.contact.is_none() {
-        return Err(Invalid::required("caller.subject.contact"));
-    }
-    let Some(login) = caller.portal_login else { return Err(Invalid::required("caller.portal_login")) };
-    let login_time = login_time("caller.portal_login", &login)?;
-    Ok(manage::Asked {
-        rpc: asked.rpc,
-        by: LoggedIn { client: Arc::clone(&asked.client), interaction, subject, login_time },
-        request_id,
-        arrived: asked.arrived,
-        place,
-    })
-}
 
 pub(super) fn get(request: &pb::GetEscalationRequest) -> Parsed<String> {
     checked(&request.request_id, limits::GET_ESCALATION_REQUEST_ID)?;
@@ -120,8 +85,4 @@ fn id(id: &str, limit: Limit) -> Parsed<String> {
 
 fn checked(request_id: &str, limit: Limit) -> Parsed<()> {
     visible("request_id", request_id.to_owned(), limit).map(drop)
-}
-
-fn within_caller(invalid: Invalid) -> Invalid {
-    Invalid::new(format!("caller.{}", invalid.field), invalid.why)
 }

@@ -7,11 +7,14 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 
-use super::{Asked, Escalating, Outcome, Told};
+use super::{Escalating, Outcome, Told};
 use crate::{
     directory::{ContactId, escalations::Wanted},
     escalation::{Filed, rules::Sight},
-    manage::{ManageError, login::Proving},
+    manage::{
+        ManageError,
+        login::{Asked, Proving},
+    },
 };
 
 /// How often the store is looked at for one who watches.

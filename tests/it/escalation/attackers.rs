@@ -114,7 +114,7 @@ async fn only_a_portal_that_may_asserts_a_login_and_no_agent_stands_in_between()
     let stranger = ada.clone().through(sidecar.stranger(None)).ask_to_approve(&escalation).await.unwrap_err();
     assert_eq!(stranger.code(), Code::Unauthenticated);
 
-    type Malform = fn(&mut EscalationCaller);
+    type Malform = fn(&mut PortalCaller);
     let malformed: [(&str, Malform); 7] = [
         ("caller.interaction.channel", |caller| caller.interaction.as_mut().unwrap().set_channel(Chat)),
         ("caller.interaction.agent_id", |caller| {

@@ -30,6 +30,7 @@ pub(super) fn told(bundle: &Bundle, decision: &str, record: &Value) -> anyhow::R
         Record::Refusal(_)
         | Record::DeliveryRead(_)
         | Record::Escalation(_)
+        | Record::Passphrase(_)
         | Record::UnknownClients(_)
         | Record::InteractionEnded(_)
         | Record::Change(_)

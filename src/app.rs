@@ -20,11 +20,11 @@ use crate::{
     audit::{AuditError, Record, Stored, Trail, TrailSettings, record::LifecycleRecord},
     authorize::{Authorizer, PassphraseParts, Terms},
     clock::{Clock, SystemClock},
-    config::{Config, Limits},
+    config::{Config, Limits, Postgres},
     data_dir::{DataDir, DataDirError},
     directory::{
-        Actor, Change, Credentials, Directory, DirectoryError, KeyCheck, KeyChecks, Revision,
-        sqlite::{self, SqliteBudgets, SqliteCredentials, Store},
+        Actor, Change, Credentials, Directory, DirectoryError, KeyCheck, Revision, postgres,
+        sqlite::{self, SqliteBudgets},
         tail::Writers,
     },
     escalation::PendingLimits,
@@ -52,6 +52,9 @@ mod gauges;
 mod looks;
 mod reload;
 mod roles;
+mod stores;
+
+use stores::Stores;
 
 /// The folder of the audit trail within the data directory.
 pub const AUDIT_FOLDER: &str = "audit";
@@ -74,6 +77,9 @@ pub enum StartError {
     /// The directory's store cannot be opened.
     #[error(transparent)]
     Store(#[from] sqlite::OpenError),
+    /// The database of the directory cannot be opened.
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
     /// The directory cannot be asked.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -176,7 +182,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     let (settings, runtime, its_clock) = (Arc::clone(&config), Handle::current(), Arc::clone(&clock));
     let foundation = apart(move || runtime.block_on(Foundation::lay(&settings, its_clock))).await?;
     let config = Arc::unwrap_or_clone(config);
-    let Foundation { store, credentials, keys, hasher, trail, metrics, .. } = &foundation;
+    let Foundation { stores, credentials, keys, hasher, trail, metrics, .. } = &foundation;
     let digest = DigestKey::new(Zeroizing::new(keys.digest("attempt budgets", &[])));
 
     let admin_socket = config.data.directory.join(ADMIN_SOCKET);
@@ -184,7 +190,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
 
     let mut chores = JoinSet::new();
     // Embedded windows are deleted even where Redis counts now: they may be of a time before.
-    let embedded = SqliteBudgets::new(store.clone(), config.throttle.clone());
+    let embedded = SqliteBudgets::new(stores.windows().clone(), config.throttle.clone());
     chores.spawn(forget_expired(embedded, Arc::clone(&clock)));
     let counters = match counters::Counters::open(&config, &foundation).await {
         Ok(counters) => counters,
@@ -195,20 +201,20 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     };
 
     let writers = match config.data.shared_directory {
-        Some(_) => Writers::Others,
-        None => Writers::Ourselves,
+        None if !stores.is_shared_database() => Writers::Ourselves,
+        Some(_) | None => Writers::Others,
     };
     let shared = match &config.redis {
         Some(redis) => Some(roles::shared(redis, &config.keys.directory, keys, &clock, &mut chores)?),
         None => None,
     };
-    let roles = roles::Roles::before(&foundation.store, writers, config.cache, shared, &clock, &mut chores).await?;
+    let roles = roles::Roles::before(stores, writers, config.cache, shared, &clock, &mut chores).await?;
     roles.offer(metrics);
 
     // The use cases, and the services in front of them.
     let authorizer = Arc::new(Authorizer {
         directory: roles.directory,
-        escalations: Arc::new(store.clone()),
+        escalations: stores.escalations(),
         policy: Arc::clone(&policy),
         trail: Arc::clone(trail),
         clock: Arc::clone(&clock),
@@ -248,12 +254,13 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         metrics: Arc::clone(metrics),
     };
     // Bundle, keys and audit are proven by now, and the store answers: only then is anybody served.
-    foundation.store.ping().await?;
+    foundation.stores.ping(&*foundation.clock).await?;
     let serving = opening.admit(parts).await;
     if let Some(health) = serving.health() {
         let looks = looks::Looks {
             trail: Arc::clone(trail),
-            store: store.clone(),
+            stores: stores.clone(),
+            clock: Arc::clone(&foundation.clock),
             policy: Arc::clone(&policy),
             metrics: Arc::clone(metrics),
         };
@@ -317,7 +324,8 @@ fn caps(limits: &Limits) -> Caps {
 /// What every use case stands on, with or without a socket: the stores, the keys and the threads that hash.
 pub struct Foundation {
     trail: Arc<Trail>,
-    store: Store,
+    stores: Stores,
+    directory: Arc<dyn Directory>,
     credentials: Arc<dyn Credentials>,
     keys: Arc<KeyRing>,
     hasher: Arc<Hasher>,
@@ -350,12 +358,12 @@ impl Foundation {
             ..TrailSettings::default()
         };
         let trail = Trail::open(&config.data.directory.join(AUDIT_FOLDER), settings, Arc::clone(&clock))?;
-        let store = Store::open(&people)?;
-        let keys = match load_keys(config, &store, clock.now()).await {
+        let stores = Stores::open(config, &data, &people, &*clock).await?;
+        let keys = match load_keys(config, &stores, clock.now()).await {
             Ok(keys) => Arc::new(keys),
             Err(error) => {
                 // A start that is refused leaves no write-ahead log behind.
-                store.close();
+                stores.close();
                 return Err(error);
             }
         };
@@ -371,9 +379,10 @@ impl Foundation {
         Ok(Self {
             metrics,
             trail: Arc::new(trail),
-            credentials: Arc::new(SqliteCredentials::new(store.clone(), config.throttle.floor)),
+            credentials: stores.credentials(config.throttle.floor),
             hasher: Arc::new(Hasher::start(size, config.verify.cost, Arc::clone(&keys))?),
-            store,
+            directory: stores.directory(),
+            stores,
             keys,
             clock,
             _data: data,
@@ -384,7 +393,7 @@ impl Foundation {
     #[must_use]
     pub fn passphrases(&self) -> Passphrases {
         Passphrases {
-            directory: Arc::new(self.store.clone()),
+            directory: Arc::clone(&self.directory),
             credentials: Arc::clone(&self.credentials),
             hasher: Arc::clone(&self.hasher),
             trail: Arc::clone(&self.trail),
@@ -396,8 +405,8 @@ impl Foundation {
     #[must_use]
     pub fn escalating(&self, login_max_age: SignedDuration) -> Escalating {
         Escalating {
-            directory: Arc::new(self.store.clone()),
-            escalations: Arc::new(self.store.clone()),
+            directory: Arc::clone(&self.directory),
+            escalations: self.stores.escalations(),
             trail: Arc::clone(&self.trail),
             clock: Arc::clone(&self.clock),
             login_max_age,
@@ -412,13 +421,13 @@ impl Foundation {
             trail: Arc::clone(&self.trail),
             passphrases: self.passphrases(),
             people: People {
-                directory: Arc::new(self.store.clone()),
+                directory: Arc::clone(&self.directory),
                 policy: Arc::clone(&policy),
                 trail: Arc::clone(&self.trail),
                 clock: Arc::clone(&self.clock),
             },
             import: Import {
-                directory: Arc::new(self.store.clone()),
+                directory: Arc::clone(&self.directory),
                 policy,
                 trail: Arc::clone(&self.trail),
                 clock: Arc::clone(&self.clock),
@@ -432,8 +441,17 @@ impl Foundation {
     /// Flushes the audit and closes the stores.
     pub fn close(&self) {
         self.trail.close();
-        self.store.close();
+        self.stores.close();
     }
+}
+
+/// Makes the schema of a fleet's database, or brings it up to date, as the role that the settings name.
+///
+/// # Errors
+/// [`postgres::OpenError`].
+pub async fn migrate(settings: &Postgres) -> Result<(), postgres::OpenError> {
+    stores::connect(settings, &SystemClock::start()).await?.close();
+    Ok(())
 }
 
 /// The bundle that the settings name, or the one in the binary.
@@ -450,19 +468,19 @@ pub fn load_policy(config: &Config) -> Result<Arc<Current>, BundleError> {
 /// Loads the keys, and checks that they are those with which the store works. At its first start they are made, but not for
 /// a shared store, whose sidecars would each make their own; later a key that is gone would lock everybody out, so that the
 /// sidecar does not start.
-async fn load_keys(config: &Config, store: &Store, now: Timestamp) -> Result<KeyRing, StartError> {
+async fn load_keys(config: &Config, stores: &Stores, now: Timestamp) -> Result<KeyRing, StartError> {
     for data in [Some(&config.data.directory), config.data.shared_directory.as_ref()].into_iter().flatten() {
         keys::refuse_inside(&config.keys.directory, data)?;
     }
     let mut known = Vec::new();
     for purpose in Purpose::ALL {
-        for check in store.key_checks(purpose.name()).await? {
+        for check in stores.key_checks().key_checks(purpose.name()).await? {
             // A row that cannot be read must not look like a first start, which makes new keys.
             let stored = StoredCheck::parse(purpose, &check.key_id, &check.value);
             known.push(stored.ok_or_else(|| StartError::KeyCheck(purpose.name(), check.key_id))?);
         }
     }
-    if known.is_empty() && config.data.shared_directory.is_none() {
+    if known.is_empty() && config.data.shared_directory.is_none() && !stores.is_shared_database() {
         for purpose in keys::create_missing(&config.keys.directory, now)? {
             tracing::warn!(
                 purpose = purpose.name(),
@@ -479,7 +497,7 @@ async fn load_keys(config: &Config, store: &Store, now: Timestamp) -> Result<Key
     };
     for check in keys::check(&ring, &known)? {
         let stored = KeyCheck { key_id: check.id.as_str().to_owned(), value: check.value.into_bytes() };
-        store.put_key_check(check.purpose.name(), stored).await?;
+        stores.key_checks().put_key_check(check.purpose.name(), stored).await?;
     }
     Ok(ring)
 }
@@ -502,7 +520,7 @@ impl Running {
     /// # Errors
     /// [`DirectoryError`]; nothing is written then.
     pub async fn seed(&self, changes: Vec<Change>) -> Result<Revision, DirectoryError> {
-        self.foundation.store.apply(changes, Actor::Sidecar, self.foundation.clock.now()).await
+        self.foundation.directory.apply(changes, Actor::Sidecar, self.foundation.clock.now()).await
     }
 
     /// Looks at the bundle's folder soon, and says in the log what came of it.
@@ -523,8 +541,8 @@ impl Running {
 
     /// The directory, for whoever embeds the sidecar.
     #[must_use]
-    pub fn directory(&self) -> &Store {
-        &self.foundation.store
+    pub fn directory(&self) -> &dyn Directory {
+        &*self.foundation.directory
     }
 
     /// What the hashing threads have done since the start.

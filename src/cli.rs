@@ -14,6 +14,7 @@ mod completions;
 mod connect;
 mod contact;
 mod demo;
+mod directory;
 mod doctor;
 mod door;
 mod escalation;
@@ -63,6 +64,7 @@ enum Command {
     Contact(contact::Contact),
     Role(role::Role),
     Escalation(escalation::Escalation),
+    Directory(directory::Directory),
     Completions(completions::Completions),
 }
 
@@ -87,6 +89,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Contact(command) => command.run(),
         Command::Role(command) => command.run(),
         Command::Escalation(command) => command.run(),
+        Command::Directory(command) => command.run(),
         Command::Completions(command) => command.run(),
     }
 }

@@ -17,6 +17,11 @@ pub trait Clock: Send + Sync + 'static {
     /// Monotonic time since the clock was made: for durations and releases.
     fn uptime(&self) -> Duration;
 
+    /// Whether somebody gives the time, as tests do: a database then takes it, too, and does not look at its own clock.
+    fn is_given(&self) -> bool {
+        false
+    }
+
     /// Returns once [`Clock::uptime`] has reached `uptime`. Cancel safe.
     async fn sleep_until(&self, uptime: Duration);
 }
@@ -95,6 +100,10 @@ impl Clock for ManualClock {
 
     fn uptime(&self) -> Duration {
         self.lock().uptime
+    }
+
+    fn is_given(&self) -> bool {
+        true
     }
 
     /// Returns at once, and notes the wait: manual time does not pass by itself.

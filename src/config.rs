@@ -19,6 +19,7 @@ mod log;
 mod metrics;
 mod place;
 mod policy;
+mod postgres;
 mod redis;
 mod stop;
 mod throttle;
@@ -34,6 +35,7 @@ pub use log::{Log, LogFormat};
 pub use metrics::Metrics;
 pub use place::{Data, Keys};
 pub use policy::Policy;
+pub use postgres::Postgres;
 pub use stop::Stop;
 pub use verify::Verify;
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub redis: Option<Redis>,
     /// How long it may be remembered how people stand.
     pub cache: crate::directory::cache::CacheSettings,
+    /// The database of a fleet's directory; `None`: the directory is embedded.
+    pub postgres: Option<Postgres>,
     /// What one call, one connection, and all calls together may take.
     pub limits: Limits,
     /// How it goes away.
@@ -100,11 +104,13 @@ impl Config {
         let throttle = root.section("throttle", throttle::read)?;
         let redis = root.maybe_section("redis", |section| self::redis::read(section, &base))?;
         let cache = root.section("cache", cache::read)?;
+        let postgres = root.maybe_section("postgres", |section| postgres::read(section, &base))?;
         let limits = root.section("limits", limits::read)?;
         let stop = root.section("stop", stop::read)?;
         let metrics = root.section("metrics", metrics::read)?;
         let log = root.section("log", log::read)?;
         let clients = client::read(&mut root, &listen)?;
+        refuse_mixture(&root, &data, redis.as_ref(), postgres.as_ref())?;
         root.finish()?;
         Ok(Self {
             listen,
@@ -117,12 +123,34 @@ impl Config {
             throttle,
             redis,
             cache,
+            postgres,
             limits,
             stop,
             metrics,
             log,
         })
     }
+}
+
+/// Refuses stores that do not go together.
+fn refuse_mixture(
+    root: &document::Table,
+    data: &Data,
+    redis: Option<&Redis>,
+    postgres: Option<&Postgres>,
+) -> Result<(), ConfigError> {
+    if postgres.is_none() {
+        return Ok(());
+    }
+    if redis.is_none() {
+        let why = "needs [redis]: sidecars that share people must share their budgets of tries, or each adds its own";
+        return Err(root.refused("postgres.url", why.to_owned()));
+    }
+    if data.shared_directory.is_some() {
+        let why = "and [postgres] are two places for the same people: choose one";
+        return Err(root.refused("data.shared_directory", why.to_owned()));
+    }
+    Ok(())
 }
 
 /// A path of the file, relative to it.

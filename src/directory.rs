@@ -1,6 +1,7 @@
 //! Who may do what: accounts, contacts, their roles, and the log of every change.
 //!
-//! This root holds the types, the trait and the pure rules. It knows no store; [`sqlite`] is the embedded one.
+//! This root holds the types, the trait and the pure rules. It knows no store; [`sqlite`] is the embedded one,
+//! [`postgres`] that of a fleet.
 
 use std::{fmt, sync::Arc};
 
@@ -22,6 +23,7 @@ pub mod delivery;
 pub mod escalations;
 pub mod import;
 pub mod look;
+pub mod postgres;
 pub mod role;
 pub mod sample;
 pub mod select;
@@ -155,6 +157,8 @@ pub enum Actor {
     Operator(String),
     /// A client system.
     Client(String),
+    /// A role of the database: the rows were written by SQL.
+    Database(String),
     /// The sidecar itself (such as `demo` loading its sample company).
     Sidecar,
 }

@@ -11,7 +11,7 @@
 //! | [`manage`] | what is changed | traits and types of the rooms below |
 //! | [`identity`] | who is speaking | Argon2 in `identity/hasher*`, PASETO in `identity/token.rs` only |
 //! | [`throttle`] | how often one may try | Redis in `throttle/redis*` only |
-//! | [`directory`] | who may do what | SQLite in `directory/sqlite*` only |
+//! | [`directory`] | who may do what | SQLite in `directory/sqlite*`, PostgreSQL in `directory/postgres*` only |
 //! | [`policy`] | by which rules | Cedar in `policy/cedar*` only |
 //! | [`escalation`] | who decides instead | nothing else |
 //! | [`audit`] | what happened | SQLite in `audit/segment.rs` only |

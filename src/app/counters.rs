@@ -42,7 +42,7 @@ impl Counters {
     pub(super) async fn open(config: &Config, foundation: &Foundation) -> Result<Self, StartError> {
         let settings = config.throttle.clone();
         let Some(redis) = &config.redis else {
-            return Ok(Self::Embedded(SqliteBudgets::new(foundation.store.clone(), settings)));
+            return Ok(Self::Embedded(SqliteBudgets::new(foundation.stores.windows().clone(), settings)));
         };
         let connection = Connection::open("counters", redis.counters.clone());
         let budgets = RedisBudgets::new(connection, settings, Clock::Server);

@@ -7,9 +7,10 @@ use std::{
 
 use tokio::time::{self, MissedTickBehavior};
 
+use super::stores::Stores;
 use crate::{
     audit::{AuditError, Record, Trail, record::LifecycleRecord},
-    directory::sqlite::Store,
+    clock::Clock,
     grpc::health::Health,
     policy::Current,
     telemetry::metrics::Metrics,
@@ -24,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What is looked at.
 pub(super) struct Looks {
     pub(super) trail: Arc<Trail>,
-    pub(super) store: Store,
+    pub(super) stores: Stores,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) policy: Arc<Current>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -45,7 +47,7 @@ impl Looks {
     /// says since when answers are given again.
     async fn look(&self, is_serving: bool) -> Result<(), String> {
         let asked = Instant::now();
-        self.store.ping().await.map_err(|error| error.to_string())?;
+        self.stores.ping(&*self.clock).await.map_err(|error| error.to_string())?;
         self.metrics.store_answered(asked.elapsed());
         match self.trail.health() {
             Ok(()) if is_serving => Ok(()),

@@ -11,13 +11,13 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 
+use super::stores::Stores;
 use crate::{
     clock::Clock,
     config::Redis,
     directory::{
         DirectoryError,
         cache::{CacheCounts, CacheSettings, CachedDirectory, SharedRoles, redis::RedisRoles},
-        sqlite::Store,
         tail::{Tail, Writers},
     },
     identity::keys::{KeyError, KeyRing, RoleSeal},
@@ -35,7 +35,7 @@ pub(super) struct Roles {
 impl Roles {
     /// A cache before the store. From here on it is told every change before whoever made it is answered.
     pub(super) async fn before(
-        store: &Store,
+        stores: &Stores,
         writers: Writers,
         settings: CacheSettings,
         shared: Option<Arc<dyn SharedRoles>>,
@@ -44,11 +44,13 @@ impl Roles {
     ) -> Result<Self, DirectoryError> {
         let tail = Arc::new(Tail::new(writers));
         let (noted, uptime) = (Arc::clone(&tail), Arc::clone(clock));
-        store.observe(move |changes| noted.note(changes, uptime.uptime()));
-        tail.begin(store, &**clock).await?;
-        chores.spawn(Arc::clone(&tail).follow(Arc::new(store.clone()), Arc::clone(clock)));
-        let directory =
-            CachedDirectory::new(Arc::new(store.clone()), Arc::clone(&tail), Arc::clone(clock), settings, shared);
+        stores.observe(move |changes| noted.note(changes, uptime.uptime()));
+        let hinted = Arc::clone(&tail);
+        stores.listen(move || hinted.hint(), chores);
+        let store = stores.directory();
+        tail.begin(&*store, &**clock).await?;
+        chores.spawn(Arc::clone(&tail).follow(Arc::clone(&store), Arc::clone(clock)));
+        let directory = CachedDirectory::new(store, Arc::clone(&tail), Arc::clone(clock), settings, shared);
         Ok(Self { directory: Arc::new(directory), tail, clock: Arc::clone(clock) })
     }
 

@@ -52,6 +52,7 @@ fn what(record: &Record) -> String {
             let actor = match &change.actor {
                 Actor::Operator(name) => format!("operator {name}"),
                 Actor::Client(name) => format!("client {name}"),
+                Actor::Database(role) => format!("database role {role}"),
                 Actor::Sidecar => "the sidecar".to_owned(),
             };
             let account = change.account.as_ref().map_or("-", |account| account.as_str());

@@ -97,10 +97,12 @@ fn the_example_starts_and_its_values_are_the_defaults() {
 fn the_example_documents_every_key_with_its_default() {
     let setup = Setup::new();
     // A section that is left out stands as a comment.
-    let example = EXAMPLE.replace("# [redis]", "[redis]").replace("# url = ", "url = ");
-    for section in
-        ["redis", "listen", "data", "keys", "client", "policy", "audit", "verify", "limits", "stop", "metrics", "log"]
-    {
+    let example =
+        EXAMPLE.replace("# [redis]", "[redis]").replace("# [postgres]", "[postgres]").replace("# url = ", "url = ");
+    for section in [
+        "redis", "postgres", "listen", "data", "keys", "client", "policy", "audit", "verify", "limits", "stop",
+        "metrics", "log",
+    ] {
         let header = if section == "client" { "[[client]]".to_owned() } else { format!("[{section}]") };
         let asked = example.replacen(&header, &format!("{header}\nno_such_key = 1"), 1);
         let Err(ConfigError::UnknownKey { key, known, .. }) = setup.parse(&asked) else {

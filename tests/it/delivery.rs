@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign::{
     audit::Record,
     clock::Clock,
-    directory::{Account, AccountId, Change, Directory, sample},
+    directory::{Account, AccountId, Change, sample},
     grpc::proto::countersign::v1::{
         AuthorizeResponse,
         Channel::{Phone, Portal},

@@ -21,6 +21,9 @@ use jiff::{SignedDuration, Timestamp};
 mod contract;
 mod embedded;
 mod escalations;
+mod fleet;
+mod interface;
+mod trouble;
 
 /// A directory under test, with the sample company in it.
 type Sampled = Arc<dyn Directory>;

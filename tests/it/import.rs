@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, process::Output};
 
 use countersign::{
     audit::{Record, record::ChangeRecord},
-    directory::{ContactId, Directory, sample},
+    directory::{ContactId, sample},
     grpc::proto::countersign::{
         admin::v1::{CommitImportRequest, admin_service_client::AdminServiceClient},
         v1::{

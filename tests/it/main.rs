@@ -48,6 +48,7 @@ mod people;
 mod phone;
 mod policy;
 mod portal;
+mod postgres;
 mod process;
 mod proto;
 mod question;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use countersign::{
     clock::{Clock, ManualClock},
-    directory::{Account, Change, ContactId, Directory, RoleAssignment, RoleName, Scope, sample},
+    directory::{Account, Change, ContactId, RoleAssignment, RoleName, Scope, sample},
     grpc::proto::countersign::v1::{AuthorizeResponse, Channel, Decision, Reason},
     identity::ProofBand,
     interaction,

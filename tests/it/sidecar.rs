@@ -217,7 +217,7 @@ impl Sidecar {
         assert!(self.running.passphrases().clear(&acme(contact), Actor::Operator("it".to_owned())).await.unwrap());
     }
 
-    pub fn directory(&self) -> &impl Directory {
+    pub fn directory(&self) -> &dyn Directory {
         self.running.directory()
     }
 

@@ -78,22 +78,12 @@ impl Sampled {
         Self { folder, store }
     }
 
-    fn credentials(&self) -> SqliteCredentials {
-        SqliteCredentials::new(self.store.clone(), Floor::default())
+    fn credentials(&self) -> Arc<dyn Credentials> {
+        Arc::new(SqliteCredentials::new(self.store.clone(), Floor::default()))
     }
 
     fn budgets(&self, settings: Settings) -> SqliteBudgets {
         SqliteBudgets::new(self.store.clone(), settings)
-    }
-
-    /// What the budgets of a passphrase depend on, for this contact.
-    async fn attempt_facts(&self, contact: &str, line: Option<Line>, familiar_since: Timestamp) -> AttemptFacts {
-        let look = Look {
-            whose: Whose::Contact(ContactId::new(contact)),
-            attempt: Some(AttemptFrom { line, familiar_since }),
-            ..Look::at_subject(SubjectHints::default(), now())
-        };
-        self.store.look(&look).await.unwrap().attempt
     }
 
     /// The same files, after the end of the process.
@@ -116,6 +106,21 @@ impl Sampled {
         let store = open(&folder);
         Self { folder, store }
     }
+}
+
+/// What the budgets of a passphrase depend on, for this contact.
+async fn attempt_facts(
+    directory: &dyn Directory,
+    contact: &str,
+    line: Option<Line>,
+    familiar_since: Timestamp,
+) -> AttemptFacts {
+    let look = Look {
+        whose: Whose::Contact(ContactId::new(contact)),
+        attempt: Some(AttemptFrom { line, familiar_since }),
+        ..Look::at_subject(SubjectHints::default(), now())
+    };
+    directory.look(&look).await.unwrap().attempt
 }
 
 fn open(folder: &tempfile::TempDir) -> Store {

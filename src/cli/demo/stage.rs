@@ -20,7 +20,7 @@ use crate::{
     audit::{Stored, read},
     client::token::{self, TokenDigest},
     config::Config,
-    directory::{AccountId, Actor, Change, Contact, ContactId, ContactStatus, Directory, sample},
+    directory::{AccountId, Actor, Change, Contact, ContactId, ContactStatus, sample},
     grpc::sockets::BindError,
     identity::words,
     manage::passphrase::Whose,

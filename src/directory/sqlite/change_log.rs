@@ -42,6 +42,8 @@ pub(super) fn columns(actor: &Actor) -> (&'static str, &str) {
     match actor {
         Actor::Operator(name) => ("operator", name),
         Actor::Client(name) => ("client", name),
+        // The embedded store has no roles: such a change comes from a fleet's, by copy.
+        Actor::Database(role) => ("operator", role),
         Actor::Sidecar => ("sidecar", ""),
     }
 }

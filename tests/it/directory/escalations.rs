@@ -47,6 +47,34 @@ on_sqlite! {
     what_a_leaver_asked_for_is_cancelled,
 }
 
+/// The same in an empty database of its own.
+macro_rules! on_postgres {
+    ($($name:ident),+ $(,)?) => {
+        mod on_postgres {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let store = crate::postgres::Database::new().await.store().await;
+                    super::$name(Arc::new(store.clone())).await;
+                    store.close();
+                }
+            )+
+        }
+    };
+}
+
+on_postgres! {
+    a_step_is_taken_once_and_is_a_change,
+    what_is_withheld_changes_nothing,
+    an_approval_is_used_by_one_of_many,
+    an_approval_that_policy_refuses_stays,
+    what_is_approved_is_found_instead_of_opened,
+    an_action_rests_after_two_refusals,
+    listings_come_newest_first_in_pages,
+    what_a_leaver_asked_for_is_cancelled,
+}
+
 async fn opened(store: &dyn Store, id: &str, contact: &str) -> String {
     let new = escalation(id, contact, id);
     let outcome = store.open_escalation(new, PendingLimits::default()).await.unwrap();

@@ -1,6 +1,47 @@
 //! The durable floor: what stands beside the credential and is never forgotten.
 
+use countersign::directory::postgres::PostgresCredentials;
+
 use super::*;
+use crate::postgres::Database;
+
+/// A store of people with the sample company in it.
+struct People {
+    directory: Arc<dyn Directory>,
+    credentials: Arc<dyn Credentials>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl People {
+    async fn embedded() -> Self {
+        let Sampled { folder, store } = Sampled::new().await;
+        let credentials = Arc::new(SqliteCredentials::new(store.clone(), Floor::default()));
+        Self { directory: Arc::new(store), credentials, _folder: Some(folder) }
+    }
+
+    async fn of_a_fleet() -> Self {
+        let store = Database::new().await.store().await;
+        store.apply(sample::changes(now()), Actor::Sidecar, now()).await.unwrap();
+        let credentials = Arc::new(PostgresCredentials::new(store.clone(), Floor::default()));
+        Self { directory: Arc::new(store), credentials, _folder: None }
+    }
+
+    fn credentials(&self) -> Arc<dyn Credentials> {
+        Arc::clone(&self.credentials)
+    }
+
+    async fn attempt_facts(&self, contact: &str, line: Option<Line>, familiar_since: Timestamp) -> AttemptFacts {
+        attempt_facts(&*self.directory, contact, line, familiar_since).await
+    }
+}
+
+/// Runs the test on each store.
+fn on_every_store(test: impl AsyncFn(People)) {
+    block_on(async {
+        test(People::embedded().await).await;
+        test(People::of_a_fleet().await).await;
+    });
+}
 
 fn contact(id: &str) -> Target {
     Target::Contact(ContactId::new(id))
@@ -18,11 +59,11 @@ fn familiar(last_digits: u32) -> Lane {
     Lane::Familiar(rules().line(Some(&number(last_digits)), Some(Attestation::A)).unwrap())
 }
 
-async fn set(credentials: &SqliteCredentials, owner: &Owner, phc: &str) -> Revision {
+async fn set(credentials: &Arc<dyn Credentials>, owner: &Owner, phc: &str) -> Revision {
     credentials.set(owner, phrase(phc), operator(), now()).await.unwrap()
 }
 
-async fn reserve(credentials: &SqliteCredentials, id: &str, lane: Lane, at: Timestamp) -> Tried {
+async fn reserve(credentials: &Arc<dyn Credentials>, id: &str, lane: Lane, at: Timestamp) -> Tried {
     credentials.reserve(&contact(id), lane, at).await.unwrap()
 }
 
@@ -33,8 +74,8 @@ fn granted(tried: Tried) -> Granted {
     }
 }
 
-async fn enrolment(sampled: &Sampled, id: &str) -> Enrolment {
-    sampled.store.find_standing(&ContactId::new(id)).await.unwrap().unwrap().enrolment
+async fn enrolment(sampled: &People, id: &str) -> Enrolment {
+    sampled.directory.find_standing(&ContactId::new(id)).await.unwrap().unwrap().enrolment
 }
 
 fn success(granted: Granted, lane: Lane) -> Success {
@@ -42,7 +83,12 @@ fn success(granted: Granted, lane: Lane) -> Success {
 }
 
 /// Fails in a lane until it is closed, waiting for every lock. Returns how often, and when it was.
-async fn fail_until_closed(credentials: &SqliteCredentials, id: &str, lane: Lane, from: Timestamp) -> (u32, Timestamp) {
+async fn fail_until_closed(
+    credentials: &Arc<dyn Credentials>,
+    id: &str,
+    lane: Lane,
+    from: Timestamp,
+) -> (u32, Timestamp) {
     let (mut failures, mut at) = (0, from);
     loop {
         match reserve(credentials, id, lane, at).await {
@@ -57,8 +103,7 @@ async fn fail_until_closed(credentials: &SqliteCredentials, id: &str, lane: Lane
 // proves: N3, A7, A11
 #[test]
 fn five_failures_are_free_then_each_locks_for_twice_as_long_until_twenty_close_the_lane() {
-    block_on(async {
-        let sampled = Sampled::new().await;
+    on_every_store(async |sampled| {
         let credentials = sampled.credentials();
         set(&credentials, &own(sample::BEN), "$ben").await;
         let mut at = now();
@@ -88,8 +133,7 @@ fn five_failures_are_free_then_each_locks_for_twice_as_long_until_twenty_close_t
 // proves: A10, N3
 #[test]
 fn the_longest_lock_holds_for_a_call_whose_clock_is_behind_that_of_the_one_that_set_it() {
-    block_on(async {
-        let sampled = Sampled::new().await;
+    on_every_store(async |sampled| {
         let credentials = sampled.credentials();
         set(&credentials, &own(sample::BEN), "$ben").await;
         let longest = SignedDuration::from_secs(Floor::default().longest_lock_s.into());
@@ -113,9 +157,8 @@ fn the_longest_lock_holds_for_a_call_whose_clock_is_behind_that_of_the_one_that_
 // proves: A10, N3
 #[test]
 fn two_hundred_guesses_at_once_run_as_many_hashes_as_are_free() {
-    block_on(async {
-        let sampled = Sampled::new().await;
-        let credentials = Arc::new(sampled.credentials());
+    on_every_store(async |sampled| {
+        let credentials = sampled.credentials();
         set(&credentials, &own(sample::BEN), "$ben").await;
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..200 {
@@ -131,8 +174,7 @@ fn two_hundred_guesses_at_once_run_as_many_hashes_as_are_free() {
 // proves: A11, A19, A34
 #[test]
 fn a_success_clears_its_own_lane_and_no_other() {
-    block_on(async {
-        let sampled = Sampled::new().await;
+    on_every_store(async |sampled| {
         let credentials = sampled.credentials();
         set(&credentials, &own(sample::BEN), "$ben").await;
         for _ in 0..4 {
@@ -151,8 +193,7 @@ fn a_success_clears_its_own_lane_and_no_other() {
 // proves: N3
 #[test]
 fn all_lanes_and_reopenings_together_never_exceed_a_hundred() {
-    block_on(async {
-        let sampled = Sampled::new().await;
+    on_every_store(async |sampled| {
         let credentials = sampled.credentials();
         set(&credentials, &own(sample::BEN), "$ben").await;
         let ben = ContactId::new(sample::BEN);
@@ -200,8 +241,7 @@ fn neither_a_restart_nor_the_loss_of_every_window_resets_the_count() {
 // proves: A27, F9
 #[test]
 fn which_credential_is_tried_follows_from_the_contact_alone() {
-    block_on(async {
-        let sampled = Sampled::new().await;
+    on_every_store(async |sampled| {
         let credentials = sampled.credentials();
         set(&credentials, &acme(), "$acme").await;
         let tried = async |id| reserve(&credentials, id, Lane::Unfamiliar, now()).await;
@@ -222,17 +262,16 @@ fn which_credential_is_tried_follows_from_the_contact_alone() {
 // proves: S14, A13
 #[test]
 fn a_new_primary_admin_suspends_the_account_passphrase_until_it_is_changed() {
-    block_on(async {
-        let sampled = Sampled::new().await;
+    on_every_store(async |sampled| {
         let credentials = sampled.credentials();
         set(&credentials, &acme(), "$acme").await;
         let before = granted(reserve(&credentials, sample::ADA, Lane::Unfamiliar, now()).await);
         let successor = |contact| {
             vec![Change::SetPrimaryAdmin { account: AccountId::new(sample::ACME), contact: ContactId::new(contact) }]
         };
-        sampled.store.apply(successor(sample::ADA), operator(), now()).await.unwrap();
+        sampled.directory.apply(successor(sample::ADA), operator(), now()).await.unwrap();
         assert_eq!(enrolment(&sampled, sample::ADA).await.current, Some(before.version));
-        sampled.store.apply(successor(sample::BEN), operator(), now()).await.unwrap();
+        sampled.directory.apply(successor(sample::BEN), operator(), now()).await.unwrap();
         let tried = async |id| reserve(&credentials, id, Lane::Unfamiliar, now()).await;
         assert_eq!(tried(sample::ADA).await, Tried::Absent(Absent::NotEnrolled));
         assert_eq!(tried(sample::BEN).await, Tried::Absent(Absent::Suspended));
@@ -248,17 +287,16 @@ fn a_new_primary_admin_suspends_the_account_passphrase_until_it_is_changed() {
 // proves: S12
 #[test]
 fn whoever_leaves_loses_the_passphrase_for_good() {
-    block_on(async {
-        let sampled = Sampled::new().await;
+    on_every_store(async |sampled| {
         let credentials = sampled.credentials();
         set(&credentials, &own(sample::BEN), "$ben").await;
         let during = granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
         let ben = ContactId::new(sample::BEN);
-        let mut left = sampled.store.find_standing(&ben).await.unwrap().unwrap().contact;
+        let mut left = sampled.directory.find_standing(&ben).await.unwrap().unwrap().contact;
         for (status, absent) in [(ContactStatus::Inactive, Absent::Inactive), (ContactStatus::Active, Absent::Cleared)]
         {
             left.status = status;
-            sampled.store.apply(vec![Change::PutContact(left.clone())], operator(), now()).await.unwrap();
+            sampled.directory.apply(vec![Change::PutContact(left.clone())], operator(), now()).await.unwrap();
             let tried = reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await;
             assert_eq!(tried, Tried::Absent(absent));
         }
@@ -273,8 +311,7 @@ fn whoever_leaves_loses_the_passphrase_for_good() {
 // proves: A35, N4
 #[test]
 fn a_phrase_that_was_changed_during_the_hash_does_not_count_and_is_not_rehashed() {
-    block_on(async {
-        let sampled = Sampled::new().await;
+    on_every_store(async |sampled| {
         let credentials = sampled.credentials();
         set(&credentials, &own(sample::BEN), "$old").await;
         let first = granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
@@ -295,8 +332,7 @@ fn a_phrase_that_was_changed_during_the_hash_does_not_count_and_is_not_rehashed(
 
 #[test]
 fn a_line_is_familiar_to_the_contact_who_was_verified_on_it() {
-    block_on(async {
-        let sampled = Sampled::new().await;
+    on_every_store(async |sampled| {
         let credentials = sampled.credentials();
         set(&credentials, &own(sample::BEN), "$ben").await;
         let right = granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
@@ -318,8 +354,7 @@ fn a_line_is_familiar_to_the_contact_who_was_verified_on_it() {
 
 #[test]
 fn status_says_who_set_it_and_what_is_locked_and_each_change_stands_in_the_log() {
-    block_on(async {
-        let sampled = Sampled::new().await;
+    on_every_store(async |sampled| {
         let credentials = sampled.credentials();
         assert_eq!(credentials.status(&own(sample::BEN), now()).await.unwrap(), None);
         let account = AccountId::new(sample::ACME);
@@ -338,7 +373,7 @@ fn status_says_who_set_it_and_what_is_locked_and_each_change_stands_in_the_log()
         credentials.clear(&own(sample::BEN), operator(), now()).await.unwrap();
         assert!(!credentials.status(&own(sample::BEN), now()).await.unwrap().unwrap().is_set);
         let before = Revision(set_at.0 - 1);
-        let log = sampled.store.changes_after(before, 10).await.unwrap();
+        let log = sampled.directory.changes_after(before, 10).await.unwrap();
         let kinds: Vec<_> = log.iter().map(|change| change.kind.as_str()).collect();
         assert_eq!(kinds, ["set_passphrase", "set_passphrase", "clear_passphrase"]);
         assert!(log.iter().all(|change| change.account == Some(account.clone())));

@@ -6,7 +6,7 @@ use super::*;
 struct Line {
     sampled: Sampled,
     budgets: SqliteBudgets,
-    credentials: SqliteCredentials,
+    credentials: Arc<dyn Credentials>,
     rules: Rules,
     calls: u64,
 }
@@ -45,7 +45,7 @@ impl Line {
         };
         let line = self.rules.line(Some(number), vouched).unwrap();
         let since = self.rules.familiar_since(at);
-        let facts = self.sampled.attempt_facts(sample::BEN, Some(line), since).await;
+        let facts = attempt_facts(&self.sampled.store, sample::BEN, Some(line), since).await;
         let lane = self.rules.lane(&source, &account.numbers_of_record, facts.verified_on_line, at);
         let contacts_with_passphrase = facts.contacts_with_passphrase;
         let charged = Charged::Account { id: &account.id, contacts_with_passphrase };

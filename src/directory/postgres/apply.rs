@@ -1,0 +1,318 @@
+//! Writes changes of the directory. Each is checked against what the transaction holds, then logged, then written. Whoever is
+//! here holds the directory, so that what was checked stays true until the commit.
+
+use jiff::Timestamp;
+
+use super::{
+    credential, escalations, standing,
+    transaction::{DirectoryRows, NewChange, Reading, Writing, get},
+    values::{Day, Instant},
+};
+use crate::directory::{
+    Account, AccountId, Actor, AddressKind, Change, Contact, ContactId, ContactStatus, DirectoryError, Revision,
+    RoleAssignment, RoleName, Scope, SiteId,
+    select::folded,
+    shape::{self, invalid, unknown_contact},
+};
+
+/// Applies the changes in order; the first that is refused undoes all.
+pub(super) async fn apply(
+    writing: &mut Writing,
+    changes: &[Change],
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Revision, DirectoryError> {
+    let mut newest = None;
+    for change in changes {
+        shape::check(change)?;
+        newest = Some(one(writing, change, actor, now).await?);
+    }
+    match newest {
+        Some(revision) => Ok(revision),
+        None => writing.reading().revision().await,
+    }
+}
+
+async fn one(
+    writing: &mut Writing,
+    change: &Change,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Revision, DirectoryError> {
+    let log = |account, kind| NewChange { actor, account: Some(account), interaction: None, kind, at: now };
+    match change {
+        Change::PutAccount(account) => {
+            check_account(writing.reading(), account).await?;
+            let mut rows = writing.change(log(&account.id, "put_account")).await?;
+            put_account(&mut rows, account).await?;
+            Ok(rows.revision())
+        }
+        Change::PutContact(contact) => {
+            check_contact(writing.reading(), contact).await?;
+            let mut rows = writing.change(log(&contact.account, "put_contact")).await?;
+            if contact.status == ContactStatus::Inactive {
+                escalations::end_of_contact(&mut rows, &contact.id, now).await?;
+            }
+            put_contact(&mut rows, contact).await?;
+            if contact.status == ContactStatus::Inactive {
+                credential::end_of_contact(&mut rows, &contact.id).await?;
+            }
+            Ok(rows.revision())
+        }
+        Change::AssignRole(assignment) => {
+            let contact = load_contact(writing.reading(), "contact", &assignment.contact).await?;
+            check_scope(writing.reading(), &contact.account, &assignment.scope).await?;
+            let mut rows = writing.change(log(&contact.account, "assign_role")).await?;
+            assign_role(&mut rows, &contact.account, assignment).await?;
+            Ok(rows.revision())
+        }
+        Change::RevokeRole { contact, role, scope } => {
+            let contact = load_contact(writing.reading(), "contact", contact).await?;
+            let mut rows = writing.change(log(&contact.account, "revoke_role")).await?;
+            revoke_role(&mut rows, &contact.id, role, scope).await?;
+            Ok(rows.revision())
+        }
+        Change::SuspendPassphrase { contact } => {
+            let contact = load_contact(writing.reading(), "contact", contact).await?;
+            let mut rows = writing.change(log(&contact.account, "suspend_passphrase")).await?;
+            credential::suspend_of_contact(&mut rows, &contact.id, now).await?;
+            Ok(rows.revision())
+        }
+        Change::SetPrimaryAdmin { account, contact } => {
+            check_primary_admin(writing.reading(), account, contact).await?;
+            let mut rows = writing.change(log(account, "set_primary_admin")).await?;
+            // The trigger suspends the account's passphrase when this is somebody else (S14).
+            let statement = sqlx::query("UPDATE countersign.account SET primary_admin = $2 WHERE id = $1");
+            rows.execute(statement.bind(account.as_str()).bind(contact.as_str())).await?;
+            Ok(rows.revision())
+        }
+    }
+}
+
+async fn check_account(reading: &mut Reading, account: &Account) -> Result<(), DirectoryError> {
+    let known = standing::find_account(reading, &account.id).await?;
+    if account.primary_admin.is_some()
+        && known.as_ref().map(|known| &known.primary_admin) != Some(&account.primary_admin)
+    {
+        return Err(invalid("primary_admin", "is set by its own change"));
+    }
+    // A role must not be left with a site that is gone: that would be neither a grant nor a revocation.
+    for site in known.iter().flat_map(|known| &known.sites).filter(|site| !account.has_site(&site.id)) {
+        if is_a_scope(reading, &account.id, &site.id).await? {
+            return Err(invalid("sites", "must keep a site at which somebody has a role"));
+        }
+    }
+    Ok(())
+}
+
+async fn is_a_scope(reading: &mut Reading, account: &AccountId, site: &SiteId) -> Result<bool, DirectoryError> {
+    let statement = sqlx::query("SELECT 1 FROM countersign.role_assignment WHERE account = $1 AND site = $2 LIMIT 1");
+    Ok(reading.find(statement.bind(account.as_str()).bind(site.as_str())).await?.is_some())
+}
+
+async fn put_account(rows: &mut DirectoryRows<'_>, account: &Account) -> Result<(), DirectoryError> {
+    let id = account.id.as_str();
+    let put = sqlx::query(
+        "INSERT INTO countersign.account (id, name, name_folded, created, number_moves_locked,
+                                          dedicated_representative, contract_addresses_cpni, marketing_approved)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (id) DO UPDATE SET
+             name = excluded.name, name_folded = excluded.name_folded,
+             number_moves_locked = excluded.number_moves_locked,
+             dedicated_representative = excluded.dedicated_representative,
+             contract_addresses_cpni = excluded.contract_addresses_cpni,
+             marketing_approved = excluded.marketing_approved",
+    );
+    let put = put.bind(id).bind(&account.name).bind(folded(&account.name)).bind(Instant(account.created));
+    let exemption = &account.cpni_exemption;
+    let put = put.bind(account.number_moves_locked).bind(exemption.dedicated_representative);
+    let put = put.bind(exemption.contract_addresses_cpni).bind(account.marketing_approved.map(Day));
+    rows.execute(put).await?;
+    put_records(rows, account).await?;
+    put_sites(rows, account).await
+}
+
+async fn put_records(rows: &mut DirectoryRows<'_>, account: &Account) -> Result<(), DirectoryError> {
+    let id = account.id.as_str();
+    rows.execute(sqlx::query("DELETE FROM countersign.number_of_record WHERE account = $1").bind(id)).await?;
+    if !account.numbers_of_record.is_empty() {
+        let numbers: Vec<&str> = account.numbers_of_record.iter().map(|number| number.number.as_str()).collect();
+        let added: Vec<Day> = account.numbers_of_record.iter().map(|number| Day(number.added)).collect();
+        let insert = sqlx::query(
+            "INSERT INTO countersign.number_of_record (account, number, added, position)
+             SELECT $1, number, added, position - 1
+             FROM unnest($2::text[], $3::date[]) WITH ORDINALITY AS n (number, added, position)",
+        );
+        rows.execute(insert.bind(id).bind(numbers).bind(added)).await?;
+    }
+    rows.execute(sqlx::query("DELETE FROM countersign.address_of_record WHERE account = $1").bind(id)).await?;
+    if !account.addresses_of_record.is_empty() {
+        let kind = |kind| match kind {
+            AddressKind::Postal => "postal",
+            AddressKind::Email => "email",
+        };
+        let kinds: Vec<&str> = account.addresses_of_record.iter().map(|address| kind(address.kind)).collect();
+        let addresses: Vec<&str> = account.addresses_of_record.iter().map(|it| it.address.as_str()).collect();
+        let added: Vec<Day> = account.addresses_of_record.iter().map(|address| Day(address.added)).collect();
+        let insert = sqlx::query(
+            "INSERT INTO countersign.address_of_record (account, kind, address, added, position)
+             SELECT $1, kind, address, added, position - 1
+             FROM unnest($2::text[], $3::text[], $4::date[]) WITH ORDINALITY AS d (kind, address, added, position)",
+        );
+        rows.execute(insert.bind(id).bind(kinds).bind(addresses).bind(added)).await?;
+    }
+    Ok(())
+}
+
+/// Keeps the rows to which roles refer; what is no longer named has no role, see [`check_account`].
+async fn put_sites(rows: &mut DirectoryRows<'_>, account: &Account) -> Result<(), DirectoryError> {
+    let id = account.id.as_str();
+    let ids: Vec<&str> = account.sites.iter().map(|site| site.id.as_str()).collect();
+    let names: Vec<&str> = account.sites.iter().map(|site| site.name.as_str()).collect();
+    let delete = sqlx::query("DELETE FROM countersign.site WHERE account = $1 AND id <> ALL ($2::text[])");
+    rows.execute(delete.bind(id).bind(&ids)).await?;
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let put = sqlx::query(
+        "INSERT INTO countersign.site (account, id, name, position)
+         SELECT $1, id, name, position - 1 FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS s (id, name, position)
+         ON CONFLICT (account, id) DO UPDATE SET name = excluded.name, position = excluded.position",
+    );
+    rows.execute(put.bind(id).bind(&ids).bind(names)).await?;
+    Ok(())
+}
+
+async fn check_contact(reading: &mut Reading, contact: &Contact) -> Result<(), DirectoryError> {
+    let statement = sqlx::query("SELECT primary_admin FROM countersign.account WHERE id = $1");
+    let Some(row) = reading.find(statement.bind(contact.account.as_str())).await? else {
+        return Err(invalid("account", "must be an account of the directory"));
+    };
+    let primary_admin: Option<String> = get(&row, 0)?;
+    if let Some(known) = standing::find_contact(reading, &contact.id).await?
+        && known.account != contact.account
+    {
+        return Err(invalid("account", "must stay what it is: a contact never moves"));
+    }
+    if primary_admin.as_deref() == Some(contact.id.as_str()) && contact.status == ContactStatus::Inactive {
+        return Err(invalid(
+            "status",
+            "must be active while the contact is the primary administrator: name another first",
+        ));
+    }
+    check_unique_fields(reading, contact).await
+}
+
+/// What selects a contact selects nobody else of the account.
+pub(super) async fn check_unique_fields(reading: &mut Reading, contact: &Contact) -> Result<(), DirectoryError> {
+    let statement = sqlx::query(
+        "SELECT 'email' FROM countersign.contact WHERE account = $1 AND email_folded = $3 AND id <> $2
+         UNION ALL
+         SELECT 'extension' FROM countersign.contact WHERE account = $1 AND extension = $4 AND id <> $2
+         UNION ALL
+         SELECT 'user_id' FROM countersign.contact WHERE account = $1 AND user_id_folded = $5 AND id <> $2",
+    );
+    let statement = statement.bind(contact.account.as_str()).bind(contact.id.as_str());
+    let statement = statement.bind(contact.email.as_deref().map(folded)).bind(contact.extension.as_deref().map(folded));
+    let taken = reading.find(statement.bind(contact.user_id.as_deref().map(folded))).await?;
+    let Some(row) = taken else { return Ok(()) };
+    let field = match get::<String>(&row, 0)?.as_str() {
+        "email" => "email",
+        "extension" => "extension",
+        _ => "user_id",
+    };
+    Err(invalid(field, "must be unique within the account"))
+}
+
+async fn put_contact(rows: &mut DirectoryRows<'_>, contact: &Contact) -> Result<(), DirectoryError> {
+    let status = match contact.status {
+        ContactStatus::Active => "active",
+        ContactStatus::Inactive => "inactive",
+    };
+    let put = sqlx::query(
+        "INSERT INTO countersign.contact (id, account, first_name, first_folded, last_name, last_folded, email,
+                                          email_folded, extension, user_id, user_id_folded, status, created)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+         ON CONFLICT (id) DO UPDATE SET
+             first_name = excluded.first_name, first_folded = excluded.first_folded,
+             last_name = excluded.last_name, last_folded = excluded.last_folded,
+             email = excluded.email, email_folded = excluded.email_folded,
+             extension = excluded.extension,
+             user_id = excluded.user_id, user_id_folded = excluded.user_id_folded,
+             status = excluded.status",
+    );
+    let put = put.bind(contact.id.as_str()).bind(contact.account.as_str());
+    let put = put.bind(&contact.first_name).bind(folded(&contact.first_name));
+    let put = put.bind(&contact.last_name).bind(folded(&contact.last_name));
+    let put = put.bind(&contact.email).bind(contact.email.as_deref().map(folded)).bind(&contact.extension);
+    let put = put.bind(&contact.user_id).bind(contact.user_id.as_deref().map(folded));
+    rows.execute(put.bind(status).bind(Instant(contact.created))).await.map(drop)
+}
+
+async fn check_scope(reading: &mut Reading, account: &AccountId, scope: &Scope) -> Result<(), DirectoryError> {
+    let Scope::Site(site) = scope else { return Ok(()) };
+    let statement = sqlx::query("SELECT 1 FROM countersign.site WHERE account = $1 AND id = $2");
+    match reading.find(statement.bind(account.as_str()).bind(site.as_str())).await? {
+        Some(_) => Ok(()),
+        None => Err(invalid("site", "must be a site of the contact's account")),
+    }
+}
+
+/// Assigning again keeps the older date: nobody starts a cool-off (A31) anew by granting what is there.
+async fn assign_role(
+    rows: &mut DirectoryRows<'_>,
+    account: &AccountId,
+    assignment: &RoleAssignment,
+) -> Result<(), DirectoryError> {
+    let assign = sqlx::query(
+        "INSERT INTO countersign.role_assignment AS r (contact, role, account, site, granted)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (contact, role, coalesce(site, ''))
+         DO UPDATE SET granted = least(r.granted, excluded.granted)",
+    );
+    let assign = assign.bind(assignment.contact.as_str()).bind(assignment.role.as_str()).bind(account.as_str());
+    rows.execute(assign.bind(site_of(&assignment.scope)).bind(Instant(assignment.granted))).await.map(drop)
+}
+
+async fn revoke_role(
+    rows: &mut DirectoryRows<'_>,
+    contact: &ContactId,
+    role: &RoleName,
+    scope: &Scope,
+) -> Result<(), DirectoryError> {
+    let revoke = sqlx::query(
+        "DELETE FROM countersign.role_assignment
+         WHERE contact = $1 AND role = $2 AND coalesce(site, '') = coalesce($3, '')",
+    );
+    rows.execute(revoke.bind(contact.as_str()).bind(role.as_str()).bind(site_of(scope))).await.map(drop)
+}
+
+fn site_of(scope: &Scope) -> Option<&str> {
+    match scope {
+        Scope::Company => None,
+        Scope::Site(site) => Some(site.as_str()),
+    }
+}
+
+async fn check_primary_admin(
+    reading: &mut Reading,
+    account: &AccountId,
+    contact: &ContactId,
+) -> Result<(), DirectoryError> {
+    let contact = load_contact(reading, "primary_admin", contact).await?;
+    if contact.account != *account {
+        return Err(unknown_contact("primary_admin"));
+    }
+    match contact.status {
+        ContactStatus::Active => Ok(()),
+        ContactStatus::Inactive => Err(invalid("primary_admin", "must be active")),
+    }
+}
+
+async fn load_contact(
+    reading: &mut Reading,
+    field: &'static str,
+    contact: &ContactId,
+) -> Result<Contact, DirectoryError> {
+    standing::find_contact(reading, contact).await?.ok_or_else(|| unknown_contact(field))
+}

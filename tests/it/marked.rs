@@ -13,6 +13,7 @@ use countersign::{
         Attestation, AuthorizeRequest, Channel::Phone, Decision, EndInteractionRequest, Passphrase, PassphraseAnswer,
         PassphraseEntry, PassphraseKind, Reason, authorization_service_client::AuthorizationServiceClient, evidence,
     },
+    identity::keys::Purpose,
 };
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use tokio::task::JoinSet;
@@ -233,7 +234,7 @@ fn key_secrets(home: &Home) -> Vec<String> {
         let values = text.lines().filter_map(|line| line.strip_prefix("secret = \""));
         secrets.extend(values.map(|value| value.trim_end_matches(['"', '=']).to_owned()));
     }
-    assert_eq!(secrets.len(), 3);
+    assert_eq!(secrets.len(), Purpose::ALL.len(), "each purpose has a key of its own");
     secrets
 }
 

@@ -45,6 +45,7 @@ mod overload;
 mod own_passphrase;
 mod passphrase;
 mod people;
+mod people_in_postgres;
 mod phone;
 mod policy;
 mod portal;

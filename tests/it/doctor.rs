@@ -242,6 +242,14 @@ async fn what_is_wrong_with_redis_is_found_with_what_to_do() {
     with_redis(&home, &nobody).expect("redis", "broken", "is lost", "start it, or mend redis.url");
 }
 
+#[tokio::test]
+async fn it_says_that_it_does_not_look_into_postgresql() {
+    let server = Server::start(&[]);
+    let people = "[postgres]\nurl = \"postgresql://countersign@127.0.0.1:1/countersign\"\n";
+    let found = with_redis(&Home::new(), &format!("{}\n{people}", at(&server)));
+    found.expect("postgres", "look", "is not looked at here", "docs/postgres.md");
+}
+
 // proves: A21
 #[tokio::test]
 async fn what_the_acl_of_redis_forbids_is_found_and_no_password_is_told() {

@@ -123,26 +123,33 @@ local function is_one_too_many()
   return keys > tonumber(ARGV[13])
 end
 
--- An advanced counter of the source: its own, or, for a new one too many of a client, a shared one. A familiar line is
--- bounded by the directory and always has its own.
+-- A counter of the source: its own, or, for a new one too many of a client, a shared one. A familiar line is bounded by the
+-- directory, always has its own, and is looked at only when its turn comes.
 local function source(own, shared)
+  if not is_unfamiliar then return { key = own } end
   local here, live = advance(own, span)
-  if is_unfamiliar and live == 0 and is_one_too_many() then
+  if live == 0 and is_one_too_many() then
     here, live = advance(shared, span)
     return { key = shared, here = here, live = live }
   end
   return { key = own, here = here, live = live }
 end
+
+local function take_of(counter, cap)
+  if not counter.here then counter.here, counter.live = advance(counter.key, span) end
+  return take(counter.key, cap, counter.here, counter.live)
+end
+
 local interaction = source(KEYS[2], KEYS[3])
 local number = has_number and source(KEYS[4], KEYS[5])
 
-local has_place, live = take(interaction.key, interaction_cap, interaction.here, interaction.live)
+local has_place, live = take_of(interaction, interaction_cap)
 if not has_place then return { 1, narrowed, 0, -1, 0, raised } end
 local tries_left = math.max(0, interaction_cap - live)
 
 local retry_in = -1
 if number then
-  has_place, live = take(number.key, number_cap, number.here, number.live)
+  has_place, live = take_of(number, number_cap)
   if not has_place then
     return { 2, narrowed, 0, frees_in(number.key, number_cap, live), 0, raised }
   end

@@ -1,7 +1,7 @@
 //! The documented formats: which files and columns there are, and how a line becomes a row. `docs/import.md` tells people.
 //!
 //! CSV is RFC 4180 with a header, and stricter: no field holds a line break, so that one bad quote spoils one line. Why no crate
-//! splits it: docs/decisions/0015-csv.md.
+//! splits it: docs/decisions/0013-csv.md.
 
 use std::borrow::Cow;
 

@@ -89,11 +89,11 @@ async fn what_is_changed_through_one_sidecar_is_decided_by_at_the_other() {
     let portal = second.client("portal");
     assert_eq!(decided(&portal.authorize(login.clone()).await.unwrap()), PERMITTED);
     first.change(vec![first.with_status(sample::BEN, ContactStatus::Inactive).await]).await;
-    eventually(async || {
+    let refused = eventually(async || {
         let answer = decided(&portal.authorize(login.clone()).await.unwrap());
         (answer == (Decision::Deny, Reason::NotVerified)).then_some(())
-    })
-    .await;
+    });
+    Box::pin(refused).await;
 }
 
 // proves: A14
@@ -115,6 +115,8 @@ async fn a_database_that_dies_stops_passphrases_and_comes_back_by_itself() {
     assert_eq!(open.decision(), Decision::Allow, "a general question needs no database");
 
     server.start_again(&[]);
-    eventually(async || ivr.insist(call("3", PHRASE)).await.ok().map(|answer| assert_eq!(decided(&answer), PERMITTED)))
-        .await;
+    let served = eventually(async || {
+        ivr.insist(call("3", PHRASE)).await.ok().map(|answer| assert_eq!(decided(&answer), PERMITTED))
+    });
+    Box::pin(served).await;
 }

@@ -11,30 +11,29 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::{
     runtime::Handle,
     sync::{Notify, broadcast},
-    task::{self, JoinError, JoinSet},
+    task::{self, JoinSet},
     time::{self, MissedTickBehavior},
 };
 use zeroize::Zeroizing;
 
 use crate::{
-    audit::{AuditError, Record, Stored, Trail, TrailSettings, record::LifecycleRecord},
+    audit::{Record, Stored, Trail, TrailSettings, record::LifecycleRecord},
     authorize::{Authorizer, PassphraseParts, Terms},
     clock::{Clock, SystemClock},
     config::{Config, Limits, Postgres},
-    data_dir::{DataDir, DataDirError},
+    data_dir::DataDir,
     directory::{
-        Actor, Change, Credentials, Directory, DirectoryError, KeyCheck, Revision, postgres,
-        sqlite::{self, SqliteBudgets},
+        Actor, Change, Credentials, Directory, DirectoryError, KeyCheck, Revision, postgres, sqlite::SqliteBudgets,
         tail::Writers,
     },
     escalation::PendingLimits,
     grpc::{
         admin,
         server::{self, Caps, Listeners, Serving, StopTimes},
-        sockets::{self, BindError, Mode},
+        sockets::{self, Mode},
     },
     identity::{
-        hasher::{self, Counts, Hasher, PoolSize},
+        hasher::{Counts, Hasher, PoolSize},
         keys::{self, KeyError, KeyRing, Purpose, StoredCheck},
     },
     manage::{
@@ -52,8 +51,10 @@ mod gauges;
 mod looks;
 mod reload;
 mod roles;
+mod start_error;
 mod stores;
 
+pub use start_error::StartError;
 use stores::Stores;
 
 /// The folder of the audit trail within the data directory.
@@ -64,65 +65,6 @@ pub const ADMIN_SOCKET: &str = "admin.sock";
 
 /// How often expired windows are deleted when no attempt does it: they are kept for 24 hours, and 25 are promised.
 const FORGET_EVERY: Duration = Duration::from_secs(30 * 60);
-
-/// Why the sidecar did not start. Nothing is served then, and nothing was changed but what starting makes.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data directory is in use, or unusable.
-    #[error(transparent)]
-    DataDir(#[from] DataDirError),
-    /// The audit trail cannot be opened or written.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    /// The directory's store cannot be opened.
-    #[error(transparent)]
-    Store(#[from] sqlite::OpenError),
-    /// The database of the directory cannot be opened.
-    #[error(transparent)]
-    Postgres(#[from] postgres::OpenError),
-    /// The directory cannot be asked.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    /// The policy bundle does not load.
-    #[error(transparent)]
-    Bundle(#[from] BundleError),
-    /// The keys are missing, open to others, or not those of this store.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-    /// A shared store that was never used, and no keys for it.
-    #[error("{}: is missing, and no start makes the keys of a shared directory, or several would make different ones; \
-             make them once: for purpose in pepper token digest; do countersign keys new --purpose $purpose --dir {}; done",
-            .file.display(), .directory.display())]
-    KeysOfMany {
-        /// What is missing.
-        file: PathBuf,
-        /// Where the keys belong.
-        directory: PathBuf,
-    },
-    /// A shared directory cannot be prepared.
-    #[error("data.shared_directory cannot be locked: {0}")]
-    Preparing(std::io::Error),
-    /// A thread of the start ended before its time; a defect.
-    #[error("a thread of the start panicked")]
-    Thread(#[from] JoinError),
-    /// The store remembers a key in a form that cannot be read.
-    #[error(
-        "the store's check value of {0} key {1} cannot be read: the directory's file is damaged; put it back from its backup"
-    )]
-    KeyCheck(&'static str, String),
-    /// The hashing threads do not start.
-    #[error(transparent)]
-    Hasher(#[from] hasher::StartError),
-    /// The Redis of the counters may not hold them.
-    #[error("redis.url: {0}")]
-    Counters(String),
-    /// A socket cannot be bound.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// Reflection has no descriptors; a defect of this binary.
-    #[error("the descriptor set of this binary is broken: {0}")]
-    Reflection(#[from] tonic_reflection::server::Error),
-}
 
 /// A sidecar that serves until it is stopped.
 pub struct Running {

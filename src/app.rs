@@ -14,8 +14,8 @@ use crate::{
     audit::{Record, Stored, Trail, record::LifecycleRecord},
     authorize::{Authorizer, PassphraseParts, Terms},
     clock::{Clock, SystemClock},
-    config::{Config, Limits, Postgres},
-    directory::{Actor, Change, Directory, DirectoryError, Revision, postgres, sqlite::SqliteBudgets, tail::Writers},
+    config::{Config, Limits},
+    directory::{Actor, Change, Directory, DirectoryError, Revision, sqlite::SqliteBudgets, tail::Writers},
     escalation::PendingLimits,
     grpc::{
         admin,
@@ -30,6 +30,7 @@ use crate::{
 };
 
 mod counters;
+pub mod database;
 pub mod doctor;
 mod foundation;
 mod gauges;
@@ -246,15 +247,6 @@ fn caps(limits: &Limits) -> Caps {
         streams_per_connection: limits.streams_per_connection,
         connections: limits.connections,
     }
-}
-
-/// Makes the schema of a fleet's database, or brings it up to date, as the role that the settings name.
-///
-/// # Errors
-/// [`postgres::OpenError`].
-pub async fn migrate(settings: &Postgres) -> Result<(), postgres::OpenError> {
-    stores::connect(settings, &SystemClock::start()).await?.close();
-    Ok(())
 }
 
 /// The bundle that the settings name, or the one in the binary.

@@ -24,6 +24,7 @@ mod import;
 mod keys;
 mod passphrase;
 mod policy;
+mod progress;
 mod role;
 mod secret;
 mod serve;

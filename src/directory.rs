@@ -18,6 +18,7 @@ use crate::{
 pub mod account;
 pub mod cache;
 pub mod contact;
+pub mod copy;
 pub mod credential;
 pub mod delivery;
 pub mod escalations;

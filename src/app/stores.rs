@@ -131,6 +131,12 @@ impl Stores {
 
 /// Connects to the database that the settings name.
 pub(super) async fn connect(settings: &Postgres, clock: &dyn Clock) -> Result<postgres::Store, postgres::OpenError> {
+    let (address, behaviour) = place(settings, clock);
+    postgres::Store::open(&address, behaviour).await
+}
+
+/// Where the database is, and how it is asked.
+pub(super) fn place(settings: &Postgres, clock: &dyn Clock) -> (postgres::Address, postgres::Settings) {
     let address = postgres::Address {
         hosts: settings.hosts.clone(),
         database: settings.database.clone(),
@@ -147,7 +153,7 @@ pub(super) async fn connect(settings: &Postgres, clock: &dyn Clock) -> Result<po
         pooler: settings.pooler,
         clock: time,
     };
-    postgres::Store::open(&address, behaviour).await
+    (address, behaviour)
 }
 
 /// Between question and answer the time there must have been the time here, but for [`MOST_SKEW`].

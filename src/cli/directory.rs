@@ -7,9 +7,11 @@ use clap::{Args, Subcommand};
 
 use super::{door::Settings, on_runtime};
 use crate::{
-    app,
+    app::database,
     config::{Config, overrides},
 };
+
+mod copy;
 
 /// Care for the database of a fleet's directory
 #[derive(Debug, Args)]
@@ -21,6 +23,7 @@ pub(super) struct Directory {
 #[derive(Debug, Subcommand)]
 enum Command {
     Migrate(Migrate),
+    Copy(copy::Copy),
 }
 
 /// Make the schema of the PostgreSQL database, or bring it up to date
@@ -40,6 +43,7 @@ impl Directory {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Migrate(migrate) => migrate.run(),
+            Command::Copy(copy) => copy.run(),
         }
     }
 }
@@ -50,7 +54,7 @@ impl Migrate {
         let postgres =
             config.postgres.context("the settings have no [postgres]: an embedded directory needs no command")?;
         on_runtime(async {
-            app::migrate(&postgres).await?;
+            database::migrate(&postgres).await?;
             Ok(ExitCode::SUCCESS)
         })
     }

@@ -17,6 +17,7 @@ use sha2::Digest;
 use super::{
     door::{Door, Settings, operator, told},
     on_runtime,
+    progress::Progress,
 };
 use crate::{
     directory::import::{ContactRow, Finding, Imported, Problem, Row, Terms},
@@ -28,7 +29,6 @@ use crate::{
 pub(super) mod format;
 mod index;
 mod lines;
-mod progress;
 mod replace;
 mod report;
 mod source;
@@ -36,7 +36,6 @@ mod source;
 use format::{Kind, Stage};
 use index::{Entries, Index};
 use lines::Flaw;
-use progress::Progress;
 use report::Report;
 use source::{Item, Place, Source};
 

@@ -37,6 +37,7 @@ mod interactions;
 mod key_checks;
 mod list;
 mod listen;
+mod load;
 mod look;
 mod pool;
 mod schema;
@@ -45,6 +46,7 @@ mod transaction;
 mod values;
 
 pub use credential::PostgresCredentials;
+pub use load::{Begun, Load, LoadError};
 
 use pool::Pool;
 use transaction::{Reading, Writing};
@@ -160,6 +162,11 @@ pub enum OpenError {
     /// The database cannot keep what is promised.
     #[error("the PostgreSQL database will not do: {0}")]
     Unfit(String),
+    /// A copy into it was begun and is not finished.
+    #[error(
+        "a copy into the PostgreSQL database was begun and is not finished: run `countersign directory copy` again"
+    )]
+    HalfCopied,
     /// The role may not make or change the schema.
     #[error(
         "the schema of the PostgreSQL database must be made or brought up to date, and this role may not: run `countersign directory migrate` as the owner of the schema ({0})"

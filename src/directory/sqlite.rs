@@ -34,6 +34,7 @@ mod change_log;
 mod checkup;
 mod credential;
 mod deliveries;
+mod dump;
 mod escalations;
 mod import;
 mod interactions;
@@ -53,6 +54,7 @@ mod tests;
 
 pub use checkup::{Checkup, checkup, key_checks as key_checks_of};
 pub use credential::SqliteCredentials;
+pub use dump::Dump;
 pub(crate) use transaction::{ReadTransaction, WriteTransaction};
 pub use windows::SqliteBudgets;
 

@@ -15,8 +15,18 @@ struct Migration {
     least: i32,
 }
 
-/// Brings the database to the newest schema, and checks that it keeps what it says.
+/// Brings the database to the newest schema, and checks that it keeps what it says and is whole.
 pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), OpenError> {
+    bring_up_to_date(connection).await?;
+    let half = "SELECT EXISTS (SELECT FROM countersign.copy WHERE finished IS NULL)::text";
+    if text(connection, half).await? == "true" {
+        return Err(OpenError::HalfCopied);
+    }
+    Ok(())
+}
+
+/// Brings the database to the newest schema, and checks that it keeps what it says.
+pub(super) async fn bring_up_to_date(connection: &mut PgConnection) -> Result<(), OpenError> {
     check_server(connection).await?;
     if find_version(connection).await?.is_none_or(|version| version.newest < newest()) {
         migrate(connection).await?;
@@ -126,11 +136,12 @@ CREATE TABLE IF NOT EXISTS countersign.migration (
     applied timestamptz NOT NULL DEFAULT clock_timestamp()
 )";
 
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration { sql: include_str!("../../../migrations/postgres/0001_directory.sql"), least: 1 },
     Migration { sql: include_str!("../../../migrations/postgres/0002_credentials.sql"), least: 2 },
     Migration { sql: include_str!("../../../migrations/postgres/0003_changes.sql"), least: 3 },
     Migration { sql: include_str!("../../../migrations/postgres/0004_look.sql"), least: 4 },
+    Migration { sql: include_str!("../../../migrations/postgres/0005_copy.sql"), least: 4 },
 ];
 
 /// "COUNTSGN", as a number: of all that lock by number in this database, only sidecars use it.

@@ -22,6 +22,7 @@ mod export;
 mod headline;
 mod import;
 mod keys;
+mod notices;
 mod passphrase;
 mod policy;
 mod progress;
@@ -65,6 +66,7 @@ enum Command {
     Contact(contact::Contact),
     Role(role::Role),
     Escalation(escalation::Escalation),
+    Notices(notices::Notices),
     Directory(directory::Directory),
     Completions(completions::Completions),
 }
@@ -90,6 +92,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Contact(command) => command.run(),
         Command::Role(command) => command.run(),
         Command::Escalation(command) => command.run(),
+        Command::Notices(command) => command.run(),
         Command::Directory(command) => command.run(),
         Command::Completions(command) => command.run(),
     }

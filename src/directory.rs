@@ -24,6 +24,7 @@ pub mod delivery;
 pub mod escalations;
 pub mod import;
 pub mod look;
+pub mod notices;
 pub mod postgres;
 pub mod role;
 pub mod sample;

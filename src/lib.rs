@@ -14,6 +14,7 @@
 //! | [`directory`] | who may do what | SQLite in `directory/sqlite*`, PostgreSQL in `directory/postgres*` only |
 //! | [`policy`] | by which rules | Cedar in `policy/cedar*` only |
 //! | [`escalation`] | who decides instead | nothing else |
+//! | [`notice`] | who is told | HTTP in `notice/webhook.rs`, SMTP in `notice/smtp.rs` only |
 //! | [`audit`] | what happened | SQLite in `audit/segment.rs` only |
 //! | [`redis`](mod@redis) | how Redis is reached | the redis crate |
 //! | [`telemetry`] | what is seen of it: log, metrics | Prometheus in `telemetry/metrics.rs` only |
@@ -56,6 +57,7 @@ pub mod grpc;
 pub mod identity;
 pub mod interaction;
 pub mod manage;
+pub mod notice;
 pub mod policy;
 pub mod redis;
 pub mod spelling;

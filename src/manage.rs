@@ -10,6 +10,7 @@ use crate::{audit::AuditError, directory::DirectoryError, identity::strength::We
 pub mod escalation;
 pub mod import;
 pub mod login;
+pub mod notices;
 pub mod own_passphrase;
 pub mod passphrase;
 pub mod people;

@@ -13,6 +13,7 @@ use crate::{
     directory::{
         Credentials, Directory, DirectoryError, KeyChecks,
         escalations::Escalations,
+        notices::Notices,
         postgres::{self, PostgresCredentials, Tls},
         sqlite::{self, SqliteCredentials},
         tail::Touched,
@@ -61,6 +62,13 @@ impl Stores {
     }
 
     pub(super) fn escalations(&self) -> Arc<dyn Escalations> {
+        match self {
+            Self::Embedded(store) => Arc::new(store.clone()),
+            Self::Fleet { people, .. } => Arc::new(people.clone()),
+        }
+    }
+
+    pub(super) fn notices(&self) -> Arc<dyn Notices> {
         match self {
             Self::Embedded(store) => Arc::new(store.clone()),
             Self::Fleet { people, .. } => Arc::new(people.clone()),

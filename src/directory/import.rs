@@ -12,6 +12,7 @@ use super::{
     Account, AccountId, AddressOfRecord, Change, Contact, ContactId, ContactStatus, CpniExemption, Listed,
     NumberOfRecord, Revision, RoleAssignment, RoleName, Scope, Site, SiteId, select::folded,
 };
+use crate::notice::rules::Before;
 
 mod row;
 
@@ -122,6 +123,31 @@ pub struct Imported {
 pub(super) struct Known {
     pub(super) accounts: BTreeMap<AccountId, KnownAccount>,
     pub(super) contacts: BTreeMap<ContactId, Listed>,
+}
+
+impl Known {
+    /// The same, for whoever asks what was held before. What the rows name and is not here, is not on record.
+    pub(super) fn held(&self, rows: &[Row]) -> Before {
+        let mut held = Before::default();
+        for (id, known) in &self.accounts {
+            held.keep_account(id.clone(), Some(known.account.clone()));
+            if known.is_founded {
+                held.keep_founded(id.clone());
+            }
+        }
+        for (id, listed) in &self.contacts {
+            held.keep_contact(id.clone(), Some(listed.contact.clone()));
+        }
+        for (account, contact) in rows.iter().map(Row::names) {
+            if let Some(account) = account {
+                held.keep_account(account.clone(), None);
+            }
+            if let Some(contact) = contact {
+                held.keep_contact(contact.clone(), None);
+            }
+        }
+        held
+    }
 }
 
 /// An account on record.

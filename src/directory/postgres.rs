@@ -39,6 +39,7 @@ mod list;
 mod listen;
 mod load;
 mod look;
+mod notices;
 mod pool;
 mod schema;
 mod standing;

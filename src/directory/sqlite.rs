@@ -41,6 +41,7 @@ mod interactions;
 mod key_checks;
 mod list;
 mod look;
+mod notices;
 mod reader;
 mod schema;
 mod select;

@@ -28,15 +28,19 @@ use super::{
 };
 use crate::{
     audit::{Stored, Trail, read},
-    directory::{AccountId, Actor, ContactId, DirectoryError, RoleName, Scope, SiteId, import::Row},
+    directory::{
+        AccountId, Actor, ContactId, DirectoryError, RoleName, Scope, SiteId, import::Row, notices::Retried,
+    },
     identity::passphrase::Passphrase,
     manage::{
         ManageError,
         escalation::Escalating,
         import::Import,
+        notices::Outbox,
         passphrase::{Passphrases, Whose},
         people::{Outcome, People},
     },
+    notice::State,
     telemetry::metrics::Metrics,
 };
 
@@ -58,6 +62,8 @@ pub struct Parts {
     pub people: People,
     /// The use cases of escalations, of which an operator only sees.
     pub escalating: Escalating,
+    /// The use cases of the outbox.
+    pub outbox: Outbox,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The use cases of an import.
@@ -250,6 +256,33 @@ impl AdminService for Admin {
         let actor = operator(request.operator)?;
         let outcome = self.parts.people.revoke_role(&contact, role, scope, actor).await.map_err(status)?;
         Ok(Response::new(pb::RevokeRoleResponse { changed: outcome == Outcome::Changed }))
+    }
+
+    async fn list_notices(
+        &self,
+        request: Request<pb::ListNoticesRequest>,
+    ) -> Result<Response<pb::ListNoticesResponse>, Status> {
+        let request = request.into_inner();
+        let state = given(request.state).map(|code| {
+            State::parse(&code).ok_or_else(|| Status::invalid_argument("a notice is pending, delivered or dead"))
+        });
+        let newest = self.parts.outbox.newest(state.transpose()?, request.limit).await.map_err(status)?;
+        let counts = self.parts.outbox.counts().await.map_err(status)?;
+        let notice_json = newest.iter().map(json).collect::<Result<_, _>>()?;
+        Ok(Response::new(pb::ListNoticesResponse { notice_json, counts_json: json(&counts)? }))
+    }
+
+    async fn retry_notice(
+        &self,
+        request: Request<pb::RetryNoticeRequest>,
+    ) -> Result<Response<pb::RetryNoticeResponse>, Status> {
+        let request = request.into_inner();
+        let actor = operator(request.operator)?;
+        match self.parts.outbox.retry(&request.id, actor).await.map_err(status)? {
+            Retried::Pending => Ok(Response::new(pb::RetryNoticeResponse { was_delivered: false })),
+            Retried::WasDelivered => Ok(Response::new(pb::RetryNoticeResponse { was_delivered: true })),
+            Retried::Unknown => Err(status(ManageError::Unknown("notice"))),
+        }
     }
 
     async fn list_escalations(

@@ -24,6 +24,7 @@ mod embedded;
 mod escalations;
 mod fleet;
 mod interface;
+mod notices;
 mod trouble;
 
 /// A directory under test, with the sample company in it.

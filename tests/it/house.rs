@@ -10,7 +10,7 @@ mod paths;
 /// Which rooms a room may name, besides itself. Who is not named here may be named by nobody but [`ABOVE`].
 ///
 /// The rooms below `audit` are the rest: they may name each other's root files, but nothing above them.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("main", &["app", "cli", "config", "telemetry"]),
     ("cli", EVERYTHING),
     ("app", EVERYTHING),
@@ -25,6 +25,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("directory", &[REST]),
     ("policy", &[REST]),
     ("escalation", &["directory", "clock"]),
+    ("notice", &["directory", "clock"]),
     ("client", &["interaction", "clock"]),
     ("interaction", &["directory"]),
     ("data_dir", &[]),
@@ -32,7 +33,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("spelling", &[]),
 ];
 const REST: &str = "the rest";
-const REST_ROOMS: [&str; 11] = [
+const REST_ROOMS: [&str; 12] = [
     "client",
     "clock",
     "data_dir",
@@ -40,6 +41,7 @@ const REST_ROOMS: [&str; 11] = [
     "escalation",
     "identity",
     "interaction",
+    "notice",
     "policy",
     "redis",
     "spelling",

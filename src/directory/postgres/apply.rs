@@ -4,15 +4,21 @@
 use jiff::Timestamp;
 
 use super::{
-    credential, escalations, standing,
+    credential, escalations, notices, standing,
     transaction::{DirectoryRows, NewChange, Reading, Writing, get},
     values::{Day, Instant},
 };
-use crate::directory::{
-    Account, AccountId, Actor, AddressKind, Change, Contact, ContactId, ContactStatus, DirectoryError, Revision,
-    RoleAssignment, RoleName, Scope, SiteId,
-    select::folded,
-    shape::{self, invalid, unknown_contact},
+use crate::{
+    directory::{
+        Account, AccountId, Actor, AddressKind, Change, Contact, ContactId, ContactStatus, DirectoryError, Revision,
+        RoleAssignment, RoleName, Scope, SiteId,
+        select::folded,
+        shape::{self, invalid, unknown_contact},
+    },
+    notice::{
+        NewNotice,
+        rules::{self, Before, Occasion},
+    },
 };
 
 /// Applies the changes in order; the first that is refused undoes all.
@@ -22,10 +28,23 @@ pub(super) async fn apply(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<Revision, DirectoryError> {
+    apply_upon(writing, changes, actor, now, Before::default(), Occasion::Single).await
+}
+
+/// The same, where it is known in part what was held before.
+pub(super) async fn apply_upon(
+    writing: &mut Writing,
+    changes: &[Change],
+    actor: &Actor,
+    now: Timestamp,
+    held: Before,
+    occasion: Occasion,
+) -> Result<Revision, DirectoryError> {
     let mut newest = None;
+    let mut making = Making { actor, now, held, occasion };
     for change in changes {
         shape::check(change)?;
-        newest = Some(one(writing, change, actor, now).await?);
+        newest = Some(making.one(writing, change).await?);
     }
     match newest {
         Some(revision) => Ok(revision),
@@ -33,60 +52,130 @@ pub(super) async fn apply(
     }
 }
 
-async fn one(
-    writing: &mut Writing,
-    change: &Change,
-    actor: &Actor,
+/// What the changes of a transaction have in common.
+struct Making<'a> {
+    actor: &'a Actor,
     now: Timestamp,
-) -> Result<Revision, DirectoryError> {
-    let log = |account, kind| NewChange { actor, account: Some(account), interaction: None, kind, at: now };
-    match change {
-        Change::PutAccount(account) => {
-            check_account(writing.reading(), account).await?;
-            let mut rows = writing.change(log(&account.id, "put_account")).await?;
-            put_account(&mut rows, account).await?;
-            Ok(rows.revision())
-        }
-        Change::PutContact(contact) => {
-            check_contact(writing.reading(), contact).await?;
-            let mut rows = writing.change(log(&contact.account, "put_contact")).await?;
-            if contact.status == ContactStatus::Inactive {
-                escalations::end_of_contact(&mut rows, &contact.id, now).await?;
+    held: Before,
+    occasion: Occasion,
+}
+
+impl Making<'_> {
+    async fn one(&mut self, writing: &mut Writing, change: &Change) -> Result<Revision, DirectoryError> {
+        let now = self.now;
+        match change {
+            Change::PutAccount(account) => {
+                check_account(writing.reading(), account).await?;
+                let mut rows = self.log(writing, change, &account.id, "put_account").await?;
+                put_account(&mut rows, account).await?;
+                Ok(rows.revision())
             }
-            put_contact(&mut rows, contact).await?;
-            if contact.status == ContactStatus::Inactive {
-                credential::end_of_contact(&mut rows, &contact.id).await?;
+            Change::PutContact(contact) => {
+                check_contact(writing.reading(), contact).await?;
+                let mut rows = self.log(writing, change, &contact.account, "put_contact").await?;
+                if contact.status == ContactStatus::Inactive {
+                    escalations::end_of_contact(&mut rows, &contact.id, now).await?;
+                }
+                put_contact(&mut rows, contact).await?;
+                if contact.status == ContactStatus::Inactive {
+                    credential::end_of_contact(&mut rows, &contact.id).await?;
+                }
+                Ok(rows.revision())
             }
-            Ok(rows.revision())
-        }
-        Change::AssignRole(assignment) => {
-            let contact = load_contact(writing.reading(), "contact", &assignment.contact).await?;
-            check_scope(writing.reading(), &contact.account, &assignment.scope).await?;
-            let mut rows = writing.change(log(&contact.account, "assign_role")).await?;
-            assign_role(&mut rows, &contact.account, assignment).await?;
-            Ok(rows.revision())
-        }
-        Change::RevokeRole { contact, role, scope } => {
-            let contact = load_contact(writing.reading(), "contact", contact).await?;
-            let mut rows = writing.change(log(&contact.account, "revoke_role")).await?;
-            revoke_role(&mut rows, &contact.id, role, scope).await?;
-            Ok(rows.revision())
-        }
-        Change::SuspendPassphrase { contact } => {
-            let contact = load_contact(writing.reading(), "contact", contact).await?;
-            let mut rows = writing.change(log(&contact.account, "suspend_passphrase")).await?;
-            credential::suspend_of_contact(&mut rows, &contact.id, now).await?;
-            Ok(rows.revision())
-        }
-        Change::SetPrimaryAdmin { account, contact } => {
-            check_primary_admin(writing.reading(), account, contact).await?;
-            let mut rows = writing.change(log(account, "set_primary_admin")).await?;
-            // The trigger suspends the account's passphrase when this is somebody else (S14).
-            let statement = sqlx::query("UPDATE countersign.account SET primary_admin = $2 WHERE id = $1");
-            rows.execute(statement.bind(account.as_str()).bind(contact.as_str())).await?;
-            Ok(rows.revision())
+            Change::AssignRole(assignment) => {
+                let contact = load_contact(writing.reading(), "contact", &assignment.contact).await?;
+                check_scope(writing.reading(), &contact.account, &assignment.scope).await?;
+                let mut rows = self.log(writing, change, &contact.account, "assign_role").await?;
+                assign_role(&mut rows, &contact.account, assignment).await?;
+                Ok(rows.revision())
+            }
+            Change::RevokeRole { contact, role, scope } => {
+                let contact = load_contact(writing.reading(), "contact", contact).await?;
+                let mut rows = self.log(writing, change, &contact.account, "revoke_role").await?;
+                revoke_role(&mut rows, &contact.id, role, scope).await?;
+                Ok(rows.revision())
+            }
+            Change::SuspendPassphrase { contact } => {
+                let contact = load_contact(writing.reading(), "contact", contact).await?;
+                let mut rows = self.log(writing, change, &contact.account, "suspend_passphrase").await?;
+                credential::suspend_of_contact(&mut rows, &contact.id, now).await?;
+                Ok(rows.revision())
+            }
+            Change::SetPrimaryAdmin { account, contact } => {
+                check_primary_admin(writing.reading(), account, contact).await?;
+                let mut rows = self.log(writing, change, account, "set_primary_admin").await?;
+                // The trigger suspends the account's passphrase when this is somebody else (S14).
+                let statement = sqlx::query("UPDATE countersign.account SET primary_admin = $2 WHERE id = $1");
+                rows.execute(statement.bind(account.as_str()).bind(contact.as_str())).await?;
+                Ok(rows.revision())
+            }
         }
     }
+
+    async fn log<'t>(
+        &mut self,
+        writing: &'t mut Writing,
+        change: &Change,
+        account: &AccountId,
+        kind: &'static str,
+    ) -> Result<DirectoryRows<'t>, DirectoryError> {
+        let tells = self.tells(writing, change, account).await?;
+        let (actor, at) = (self.actor, self.now);
+        let new = NewChange { actor, account: Some(account), interaction: None, kind, at, tells: &tells };
+        writing.change(new).await
+    }
+
+    /// Who is told of the change, by what was held before this transaction touched it.
+    async fn tells(
+        &mut self,
+        writing: &mut Writing,
+        change: &Change,
+        account: &AccountId,
+    ) -> Result<Vec<NewNotice>, DirectoryError> {
+        let time = writing.time(self.now);
+        let (reading, held) = (writing.reading(), &mut self.held);
+        notices::hold_account(reading, held, account).await?;
+        let contact = match change {
+            Change::PutAccount(_) | Change::SetPrimaryAdmin { .. } => None,
+            Change::PutContact(contact) => Some(&contact.id),
+            Change::AssignRole(RoleAssignment { contact, role, scope, .. }) => {
+                if has_role(reading, contact, role, scope).await? {
+                    return Ok(Vec::new());
+                }
+                Some(contact)
+            }
+            Change::RevokeRole { contact, role, scope } => {
+                if !has_role(reading, contact, role, scope).await? {
+                    return Ok(Vec::new());
+                }
+                Some(contact)
+            }
+            Change::SuspendPassphrase { contact } => Some(contact),
+        };
+        if let Some(contact) = contact {
+            notices::hold_contact(reading, held, contact).await?;
+            if self.occasion == Occasion::Single {
+                notices::hold_former(reading, held, contact, time).await?;
+            }
+        }
+        let mut notices = rules::of_change(change, account, held, self.occasion, self.now);
+        notices.retain(|notice| held.tells_first(notice));
+        Ok(notices)
+    }
+}
+
+async fn has_role(
+    reading: &mut Reading,
+    contact: &ContactId,
+    role: &RoleName,
+    scope: &Scope,
+) -> Result<bool, DirectoryError> {
+    let find = sqlx::query(
+        "SELECT 1 FROM countersign.role_assignment
+         WHERE contact = $1 AND role = $2 AND coalesce(site, '') = coalesce($3, '')",
+    );
+    let find = find.bind(contact.as_str()).bind(role.as_str()).bind(site_of(scope));
+    Ok(reading.find(find).await?.is_some())
 }
 
 async fn check_account(reading: &mut Reading, account: &Account) -> Result<(), DirectoryError> {

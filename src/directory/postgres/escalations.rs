@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::postgres::PgRow;
 
 use super::{
-    Store, look, standing,
+    Store, look, notices, standing,
     transaction::{DirectoryRows, NewChange, Reading, Writing, get, optional_timestamp, timestamp, unreadable},
     values::Instant,
 };
@@ -20,6 +20,7 @@ use crate::{
         EscalationState, Filed, NewEscalation, PendingLimits, Settled,
         rules::{self, Claim, Sight, Withheld, Worthless},
     },
+    notice::Kind,
 };
 
 #[async_trait]
@@ -87,7 +88,12 @@ pub(super) async fn open(
     if is_full(writing.reading(), new, limits).await? {
         return Ok(OpenOutcome::TooMany);
     }
-    let mut rows = change(writing, &new.account, &new.client, "open_escalation", new.opened).await?;
+    let tells =
+        notices::of_event(writing, Kind::EscalationWaiting, &new.account, Some(&new.contact), new.opened).await?;
+    let actor = Actor::Client(new.client.clone());
+    let (account, kind) = (Some(&new.account), "open_escalation");
+    let opening = NewChange { actor: &actor, account, interaction: None, kind, at: new.opened, tells: &tells };
+    let mut rows = writing.change(opening).await?;
     let insert = sqlx::query(
         "INSERT INTO countersign.escalation
              (id, account, contact, primary_admin, action, resource, client, request_id, opened, expires, state)
@@ -181,7 +187,7 @@ async fn change<'t>(
     at: Timestamp,
 ) -> Result<DirectoryRows<'t>, DirectoryError> {
     let actor = Actor::Client(client.to_owned());
-    writing.change(NewChange { actor: &actor, account: Some(account), interaction: None, kind, at }).await
+    writing.change(NewChange { actor: &actor, account: Some(account), interaction: None, kind, at, tells: &[] }).await
 }
 
 async fn check_is_of_account(

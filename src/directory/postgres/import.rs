@@ -7,10 +7,13 @@ use super::{
     transaction::{Reading, Writing, get},
     values::Instant,
 };
-use crate::directory::{
-    AccountId, Actor, ContactId, DirectoryError,
-    import::{self, Finding, Imported, Known, KnownAccount, Problem, Row, Terms},
-    shape::invalid,
+use crate::{
+    directory::{
+        AccountId, Actor, ContactId, DirectoryError,
+        import::{self, Finding, Imported, Known, KnownAccount, Problem, Row, Terms},
+        shape::invalid,
+    },
+    notice::rules::Occasion,
 };
 
 /// What keeps the rows from being imported. Writes nothing.
@@ -42,12 +45,14 @@ pub(super) async fn commit(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<Imported, DirectoryError> {
-    let plan = import::plan(rows, load(writing.reading(), rows, terms, now).await?, terms, now);
+    let known = load(writing.reading(), rows, terms, now).await?;
+    let held = known.held(rows);
+    let plan = import::plan(rows, known, terms, now);
     if let Some(finding) = plan.findings.first() {
         let why = format!("{} {}", finding.problem.field(), finding.problem.why());
         return Err(invalid("row", why));
     }
-    let revision = apply::apply(writing, &plan.changes, actor, now).await?;
+    let revision = apply::apply_upon(writing, &plan.changes, actor, now, held, Occasion::Import).await?;
     if terms.trust_dates {
         remember_founded(writing, &plan.founded, terms, now).await?;
     }

@@ -67,7 +67,14 @@ pub(super) async fn end(
     }
     let actor = Actor::Client(client.to_owned());
     let mut rows = writing
-        .change(NewChange { actor: &actor, account: None, interaction: Some(key), kind: "end_interaction", at: now })
+        .change(NewChange {
+            actor: &actor,
+            account: None,
+            interaction: Some(key),
+            kind: "end_interaction",
+            at: now,
+            tells: &[],
+        })
         .await?;
     let statement = sqlx::query("UPDATE countersign.interaction SET ended_at = $3 WHERE client_group = $1 AND id = $2");
     rows.execute(statement.bind(&key.group).bind(&key.id).bind(Instant(now))).await?;

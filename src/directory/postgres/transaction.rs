@@ -12,10 +12,11 @@ use sqlx::{
     query::Query,
 };
 
-use super::{Clock, Observer, Store, change_log, pool::Pooled, unavailable, values::Instant};
+use super::{Clock, Observer, Store, change_log, notices, pool::Pooled, unavailable, values::Instant};
 use crate::{
     directory::{AccountId, Actor, DirectoryError, Revision, tail::Touched},
     interaction::InteractionKey,
+    notice::NewNotice,
 };
 
 /// A statement with what is bound to it.
@@ -121,6 +122,8 @@ pub(super) struct NewChange<'a> {
     pub(super) kind: &'static str,
     /// When, as the sidecar's clock has it.
     pub(super) at: Timestamp,
+    /// Who is told of it, by what was held before: rows are written only afterwards.
+    pub(super) tells: &'a [NewNotice],
 }
 
 impl Writing {
@@ -170,6 +173,7 @@ impl Writing {
         let revision = revision(&row, 0)?;
         let (account, interaction) = (new.account.cloned(), new.interaction.cloned());
         self.made.push(Touched { revision, account, interaction });
+        notices::put(self, new.tells, Some(revision), new.at).await?;
         Ok(DirectoryRows { revision, transaction: self })
     }
 

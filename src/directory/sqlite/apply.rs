@@ -3,14 +3,20 @@
 use jiff::Timestamp;
 
 use super::{
-    credential, escalations, standing,
+    credential, escalations, notices, standing,
     transaction::{DirectoryRows, NewChange, ReadTransaction, WriteTransaction},
 };
-use crate::directory::{
-    Account, AccountId, Actor, AddressKind, Change, Contact, ContactId, ContactStatus, DirectoryError, Revision,
-    RoleAssignment, RoleName, Scope, SiteId,
-    select::folded,
-    shape::{self, invalid, unknown_contact},
+use crate::{
+    directory::{
+        Account, AccountId, Actor, AddressKind, Change, Contact, ContactId, ContactStatus, DirectoryError, Revision,
+        RoleAssignment, RoleName, Scope, SiteId,
+        select::folded,
+        shape::{self, invalid, unknown_contact},
+    },
+    notice::{
+        NewNotice,
+        rules::{self, Before, Occasion},
+    },
 };
 
 /// Applies the changes in order; the first that is refused undoes all.
@@ -20,11 +26,25 @@ pub(super) fn apply(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<Revision, DirectoryError> {
+    apply_upon(transaction, changes, actor, now, Before::default(), Occasion::Single)
+}
+
+/// The same, where it is known in part what was held before.
+pub(super) fn apply_upon(
+    transaction: &WriteTransaction<'_>,
+    changes: &[Change],
+    actor: &Actor,
+    now: Timestamp,
+    mut held: Before,
+    occasion: Occasion,
+) -> Result<Revision, DirectoryError> {
     let mut newest = transaction.revision()?;
     for change in changes {
         shape::check(change)?;
-        let log = |account, kind| {
-            transaction.change(NewChange { actor, account: Some(account), interaction: None, kind, at: now })
+        let mut log = |account: &AccountId, kind| {
+            let tells = tells(transaction, change, account, &mut held, occasion, now)?;
+            let new = NewChange { actor, account: Some(account), interaction: None, kind, at: now, tells: &tells };
+            transaction.change(new)
         };
         newest = match change {
             Change::PutAccount(account) => {
@@ -75,6 +95,58 @@ pub(super) fn apply(
         };
     }
     Ok(newest)
+}
+
+/// Who is told of the change, by what was held before this transaction touched it.
+fn tells(
+    transaction: &ReadTransaction<'_>,
+    change: &Change,
+    account: &AccountId,
+    held: &mut Before,
+    occasion: Occasion,
+    now: Timestamp,
+) -> Result<Vec<NewNotice>, DirectoryError> {
+    notices::hold_account(transaction, held, account)?;
+    let contact = match change {
+        Change::PutAccount(_) | Change::SetPrimaryAdmin { .. } => None,
+        Change::PutContact(contact) => Some(&contact.id),
+        Change::AssignRole(RoleAssignment { contact, role, scope, .. }) => {
+            if has_role(transaction, contact, role, scope)? {
+                return Ok(Vec::new());
+            }
+            Some(contact)
+        }
+        Change::RevokeRole { contact, role, scope } => {
+            if !has_role(transaction, contact, role, scope)? {
+                return Ok(Vec::new());
+            }
+            Some(contact)
+        }
+        Change::SuspendPassphrase { contact } => Some(contact),
+    };
+    if let Some(contact) = contact {
+        notices::hold_contact(transaction, held, contact)?;
+        if occasion == Occasion::Single {
+            notices::hold_former(transaction, held, contact, now)?;
+        }
+    }
+    let mut notices = rules::of_change(change, account, held, occasion, now);
+    notices.retain(|notice| held.tells_first(notice));
+    Ok(notices)
+}
+
+fn has_role(
+    transaction: &ReadTransaction<'_>,
+    contact: &ContactId,
+    role: &RoleName,
+    scope: &Scope,
+) -> Result<bool, DirectoryError> {
+    let found = transaction.find_row(
+        "SELECT 1 FROM role_assignment WHERE contact = ?1 AND role = ?2 AND coalesce(site, '') = coalesce(?3, '')",
+        (contact.as_str(), role.as_str(), site_of(scope)),
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
 }
 
 fn check_account(transaction: &ReadTransaction<'_>, account: &Account) -> Result<(), DirectoryError> {

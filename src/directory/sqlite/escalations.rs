@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rusqlite::Row;
 
 use super::{
-    Store, standing,
+    Store, notices, standing,
     transaction::{
         DirectoryRows, NewChange, ReadTransaction, WriteTransaction, optional_timestamp, timestamp, unreadable,
     },
@@ -20,6 +20,7 @@ use crate::{
         EscalationState, Filed, NewEscalation, PendingLimits, Settled,
         rules::{self, Claim, Sight, Withheld, Worthless},
     },
+    notice::Kind,
 };
 
 #[async_trait]
@@ -72,6 +73,7 @@ pub(super) fn open(
         interaction: None,
         kind: "open_escalation",
         at: new.opened,
+        tells: &notices::of_event(transaction, Kind::EscalationWaiting, &new.account, Some(&new.contact), new.opened)?,
     })?;
     rows.execute(
         "INSERT INTO escalation
@@ -178,7 +180,7 @@ fn change<'t>(
     at: Timestamp,
 ) -> Result<DirectoryRows<'t>, DirectoryError> {
     let actor = Actor::Client(client.to_owned());
-    transaction.change(NewChange { actor: &actor, account: Some(account), interaction: None, kind, at })
+    transaction.change(NewChange { actor: &actor, account: Some(account), interaction: None, kind, at, tells: &[] })
 }
 
 fn check_is_of_account(

@@ -6,10 +6,13 @@ use super::{
     apply, list, standing,
     transaction::{ReadTransaction, WriteTransaction},
 };
-use crate::directory::{
-    AccountId, Actor, DirectoryError,
-    import::{self, Finding, Imported, Known, KnownAccount, Problem, Row, Terms},
-    shape::invalid,
+use crate::{
+    directory::{
+        AccountId, Actor, DirectoryError,
+        import::{self, Finding, Imported, Known, KnownAccount, Problem, Row, Terms},
+        shape::invalid,
+    },
+    notice::rules::Occasion,
 };
 
 /// What keeps the rows from being imported. Writes nothing.
@@ -41,12 +44,14 @@ pub(super) fn commit(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<Imported, DirectoryError> {
-    let plan = import::plan(rows, load(transaction, rows, terms, now)?, terms, now);
+    let known = load(transaction, rows, terms, now)?;
+    let held = known.held(rows);
+    let plan = import::plan(rows, known, terms, now);
     if let Some(finding) = plan.findings.first() {
         let why = format!("{} {}", finding.problem.field(), finding.problem.why());
         return Err(invalid("row", why));
     }
-    let revision = apply::apply(transaction, &plan.changes, actor, now)?;
+    let revision = apply::apply_upon(transaction, &plan.changes, actor, now, held, Occasion::Import)?;
     for account in plan.founded.iter().filter(|_| terms.trust_dates) {
         remember_founded(transaction, account, terms, now)?;
     }

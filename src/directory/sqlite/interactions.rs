@@ -73,6 +73,7 @@ pub(super) fn end(
         interaction: Some(key),
         kind: "end_interaction",
         at: now,
+        tells: &[],
     })?;
     if known.is_some() {
         rows.execute(

@@ -8,10 +8,11 @@ use std::{cell::RefCell, ops::Deref};
 use jiff::{Timestamp, civil::Date};
 use rusqlite::{Connection, OptionalExtension, Params, Row, types::Type};
 
-use super::{change_log, unavailable};
+use super::{change_log, notices, unavailable};
 use crate::{
     directory::{AccountId, Actor, DirectoryError, Revision, tail::Touched},
     interaction::InteractionKey,
+    notice::NewNotice,
 };
 
 /// One snapshot of the store.
@@ -75,6 +76,8 @@ pub(crate) struct NewChange<'a> {
     pub(crate) kind: &'static str,
     /// When.
     pub(crate) at: Timestamp,
+    /// Who is told of it, by what was held before: rows are written only afterwards.
+    pub(crate) tells: &'a [NewNotice],
 }
 
 impl<'c> WriteTransaction<'c> {
@@ -107,6 +110,7 @@ impl<'c> WriteTransaction<'c> {
             ),
         )?;
         let revision = self.revision()?;
+        notices::put(self, new.tells, Some(revision), new.at)?;
         let (account, interaction) = (new.account.cloned(), new.interaction.cloned());
         self.made.borrow_mut().push(Touched { revision, account, interaction });
         Ok(DirectoryRows { transaction: self, revision })

@@ -8,7 +8,14 @@ use super::{
     Actor, ContactId, DirectoryError, Floor, MOST_FAILURES, NewPassphrase, Owner, Reopened, Revision, change_log,
     count, figure, get,
 };
-use crate::directory::{AccountId, ContactStatus, postgres::standing, shape::invalid};
+use crate::{
+    directory::{
+        AccountId, ContactStatus,
+        postgres::{notices, standing},
+        shape::invalid,
+    },
+    notice::{Kind, NewNotice},
+};
 
 /// The credential of an owner, whether it has a passphrase now or not.
 async fn find(reading: &mut Reading, owner: &Owner) -> Result<Option<i64>, DirectoryError> {
@@ -41,7 +48,10 @@ pub(super) async fn set(
     let account = account_of(writing.reading(), owner).await?;
     let known = find(writing.reading(), owner).await?;
     lock(writing.reading(), known).await?;
-    let change = NewChange { actor, account: Some(&account), interaction: None, kind: "set_passphrase", at: now };
+    let kind = if known.is_some() { Kind::PassphraseChanged } else { Kind::PassphraseSet };
+    let tells = tells(writing, kind, &account, owner, now).await?;
+    let (account_id, kind) = (Some(&account), "set_passphrase");
+    let change = NewChange { actor, account: account_id, interaction: None, kind, at: now, tells: &tells };
     let mut rows = writing.change(change).await?;
     let (actor_kind, actor_name) = change_log::columns(actor);
     let contact = match owner {
@@ -88,8 +98,11 @@ pub(super) async fn clear(
     let (Some(id), true) = (known, is_set) else { return Err(invalid("passphrase", "is not set")) };
     let account = sqlx::query("SELECT account FROM countersign.credential WHERE id = $1");
     let row = writing.reading().find(account.bind(id)).await?;
-    let account = row.map(|row| get::<String>(&row, 0)).transpose()?.map(AccountId::new);
-    let change = NewChange { actor, account: account.as_ref(), interaction: None, kind: "clear_passphrase", at: now };
+    let Some(row) = row else { return Err(invalid("passphrase", "is not set")) };
+    let account = AccountId::new(get::<String>(&row, 0)?);
+    let tells = tells(writing, Kind::PassphraseCleared, &account, owner, now).await?;
+    let (account, kind) = (Some(&account), "clear_passphrase");
+    let change = NewChange { actor, account, interaction: None, kind, at: now, tells: &tells };
     let mut rows = writing.change(change).await?;
     let version = rows.version()?;
     let end = sqlx::query("UPDATE countersign.credential SET version = $2 WHERE id = $1");
@@ -123,7 +136,9 @@ pub(super) async fn reopen(
     if reopened >= floor.reopenings || counted.saturating_add(floor.failures_to_close) > MOST_FAILURES {
         return Ok(Reopened::NeverAgain);
     }
-    let change = NewChange { actor, account: Some(&account), interaction: None, kind: "reopen_passphrase", at: now };
+    let tells = notices::of_event(writing, Kind::PassphraseReopened, &account, Some(contact), now).await?;
+    let (account, kind) = (Some(&account), "reopen_passphrase");
+    let change = NewChange { actor, account, interaction: None, kind, at: now, tells: &tells };
     let mut rows = writing.change(change).await?;
     let retire = sqlx::query(
         "UPDATE countersign.credential SET reopened = reopened + 1, retired = retired +
@@ -134,6 +149,20 @@ pub(super) async fn reopen(
     let open = sqlx::query("DELETE FROM countersign.credential_lane WHERE credential = $1 AND lane = ''::bytea");
     rows.execute(open.bind(tried)).await?;
     Ok(Reopened::Open(rows.revision()))
+}
+
+async fn tells(
+    writing: &mut Writing,
+    kind: Kind,
+    account: &AccountId,
+    owner: &Owner,
+    now: Timestamp,
+) -> Result<Vec<NewNotice>, DirectoryError> {
+    let contact = match owner {
+        Owner::Contact(contact) => Some(contact),
+        Owner::Account(_) => None,
+    };
+    notices::of_event(writing, kind, account, contact, now).await
 }
 
 /// Suspends the passphrase that verifies a contact until it is changed, and forgets from where he called: he is somebody else

@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 
+use super::super::notices;
 use super::{
     AccountId, Actor, ContactId, ContactStatus, DirectoryError, DirectoryRows, Floor, MOST_FAILURES, NewChange,
     NewPassphrase, Owner, ReadTransaction, Reopened, Revision, WriteTransaction, credential_of, invalid, standing,
 };
+use crate::notice::{Kind, NewNotice};
 
 /// The credential of an owner, whether it has a passphrase now or not.
 pub(super) fn find(snapshot: &ReadTransaction<'_>, owner: &Owner) -> Result<Option<i64>, DirectoryError> {
@@ -30,12 +32,14 @@ pub(super) fn set(
 ) -> Result<Revision, DirectoryError> {
     let account = account_of(transaction, owner)?;
     let known = find(transaction, owner)?;
+    let kind = if known.is_some() { Kind::PassphraseChanged } else { Kind::PassphraseSet };
     let rows = transaction.change(NewChange {
         actor,
         account: Some(&account),
         interaction: None,
         kind: "set_passphrase",
         at: now,
+        tells: &tells(transaction, kind, &account, owner, now)?,
     })?;
     let (actor_kind, actor_name) = super::super::change_log::columns(actor);
     let contact = match owner {
@@ -89,6 +93,7 @@ pub(super) fn clear(
         interaction: None,
         kind: "clear_passphrase",
         at: now,
+        tells: &tells(transaction, Kind::PassphraseCleared, &account, owner, now)?,
     })?;
     end(&rows, id)?;
     Ok(rows.revision())
@@ -128,6 +133,7 @@ pub(super) fn reopen(
         interaction: None,
         kind: "reopen_passphrase",
         at: now,
+        tells: &notices::of_event(transaction, Kind::PassphraseReopened, &account, Some(contact), now)?,
     })?;
     rows.execute(
         "UPDATE credential SET reopened = reopened + 1, retired = retired +
@@ -137,6 +143,20 @@ pub(super) fn reopen(
     )?;
     rows.execute("DELETE FROM credential_lane WHERE credential = ?1 AND lane = x''", [id])?;
     Ok(Reopened::Open(rows.revision()))
+}
+
+fn tells(
+    snapshot: &ReadTransaction<'_>,
+    kind: Kind,
+    account: &AccountId,
+    owner: &Owner,
+    now: Timestamp,
+) -> Result<Vec<NewNotice>, DirectoryError> {
+    let contact = match owner {
+        Owner::Contact(contact) => Some(contact),
+        Owner::Account(_) => None,
+    };
+    notices::of_event(snapshot, kind, account, contact, now)
 }
 
 /// Suspends the primary account passphrase until it is changed: who answered for the account knows it (S14).

@@ -35,6 +35,7 @@ pub mod doctor;
 mod foundation;
 mod gauges;
 mod looks;
+mod notices;
 mod reload;
 mod roles;
 mod start_error;
@@ -120,6 +121,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     // Embedded windows are deleted even where Redis counts now: they may be of a time before.
     let embedded = SqliteBudgets::new(stores.windows().clone(), config.throttle.clone());
     chores.spawn(forget_expired(embedded, Arc::clone(&clock)));
+    chores.spawn(notices::keep_gathering(stores.notices(), config.throttle.floor, Arc::clone(&clock)));
     let counters = match counters::Counters::open(&config, &foundation).await {
         Ok(counters) => counters,
         Err(error) => {

@@ -18,7 +18,7 @@ use crate::{
         hasher::{Hasher, PoolSize},
         keys::{self, KeyError, KeyRing, Purpose, StoredCheck},
     },
-    manage::{escalation::Escalating, import::Import, passphrase::Passphrases, people::People},
+    manage::{escalation::Escalating, import::Import, notices::Outbox, passphrase::Passphrases, people::People},
     policy::Current,
     telemetry::metrics::Metrics,
 };
@@ -136,6 +136,12 @@ impl Foundation {
                 begun: Arc::default(),
             },
             escalating: self.escalating(Terms::default().login_max_age),
+            outbox: Outbox {
+                directory: Arc::clone(&self.directory),
+                notices: self.stores.notices(),
+                trail: Arc::clone(&self.trail),
+                clock: Arc::clone(&self.clock),
+            },
             metrics: Arc::clone(&self.metrics),
         }
     }

@@ -28,9 +28,7 @@ use super::{
 };
 use crate::{
     audit::{Stored, Trail, read},
-    directory::{
-        AccountId, Actor, ContactId, DirectoryError, RoleName, Scope, SiteId, import::Row, notices::Retried,
-    },
+    directory::{AccountId, Actor, ContactId, DirectoryError, RoleName, Scope, SiteId, import::Row, notices::Retried},
     identity::passphrase::Passphrase,
     manage::{
         ManageError,

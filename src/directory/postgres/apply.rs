@@ -150,7 +150,12 @@ impl Making<'_> {
                 }
                 Some(contact)
             }
-            Change::SuspendPassphrase { contact } => Some(contact),
+            Change::SuspendPassphrase { contact } => {
+                if !notices::has_passphrase(reading, contact).await? {
+                    return Ok(Vec::new());
+                }
+                Some(contact)
+            }
         };
         if let Some(contact) = contact {
             notices::hold_contact(reading, held, contact).await?;

@@ -14,7 +14,8 @@ use crate::{
     directory::{
         AccountId, ContactId, DirectoryError, Revision,
         notices::{
-            Attempt, Claimed, Counts, FORGOTTEN_AT_ONCE, GATHERED_AT_ONCE, Notices, Retried, Wanted, is_settled, kind_of,
+            Attempt, Claimed, Counts, FORGOTTEN_AT_ONCE, GATHERED_AT_ONCE, Notices, Retried, Wanted, is_settled,
+            kind_of,
         },
     },
     notice::{
@@ -99,10 +100,10 @@ impl Notices for Store {
     }
 
     async fn gather_locks(&self, floor: Floor, now: Timestamp) -> Result<u32, DirectoryError> {
-        let store = self.clone();
+        let (store, time) = (self.clone(), self.time(now));
         self.run(async move {
             let mut reading = store.reading().await?;
-            let found = find_untold(&mut reading, floor, now).await;
+            let found = find_untold(&mut reading, floor, time).await;
             let work = reading.end(found).await?;
             if !work {
                 return Ok(0);
@@ -183,6 +184,16 @@ pub(super) async fn of_event(
     Ok(rules::about_contact(kind, account, contact, &held))
 }
 
+/// Whether a passphrase verifies the contact: his own, or the account's for which he answers.
+pub(super) async fn has_passphrase(reading: &mut Reading, contact: &ContactId) -> Result<bool, DirectoryError> {
+    let find = sqlx::query(
+        "SELECT 1 FROM countersign.credential c JOIN countersign.credential_hash h ON h.credential = c.id
+         WHERE c.contact = $1 OR c.contact IS NULL AND c.account IN
+             (SELECT id FROM countersign.account WHERE primary_admin = $1) LIMIT 1",
+    );
+    Ok(reading.find(find.bind(contact.as_str())).await?.is_some())
+}
+
 /// Writes notices into the outbox, to be committed with whatever else this transaction does.
 pub(super) async fn put(
     writing: &mut Writing,
@@ -219,7 +230,8 @@ async fn put_one(
          VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, coalesce($9, clock_timestamp()),
                  greatest(coalesce($9, clock_timestamp()), $10 + $11 * interval '1 s'), 'pending', 0, 'epoch')",
     );
-    let insert = insert.bind(new.kind.code()).bind(new.account.as_str()).bind(new.about.as_ref().map(ContactId::as_str));
+    let insert =
+        insert.bind(new.kind.code()).bind(new.account.as_str()).bind(new.about.as_ref().map(ContactId::as_str));
     let insert = insert.bind(new.recipient.as_ref().map(ContactId::as_str)).bind(new.target.way());
     let insert = insert.bind(new.target.address()).bind(new.is_gathered);
     let insert = insert.bind(revision.map(|revision| i64::try_from(revision.0).unwrap_or(i64::MAX)));
@@ -348,19 +360,18 @@ struct Untold {
     contact: Option<ContactId>,
 }
 
-async fn untold(reading: &mut Reading, floor: Floor, now: Timestamp) -> Result<Vec<Untold>, DirectoryError> {
+async fn untold(reading: &mut Reading, floor: Floor, time: Option<Instant>) -> Result<Vec<Untold>, DirectoryError> {
     let find = sqlx::query(
-        "SELECT l.credential, l.lane, l.failures, l.locked_until, c.account::text, c.contact::text, clock_timestamp()
+        "SELECT l.credential, l.lane, l.failures, l.locked_until, c.account::text, c.contact::text,
+                coalesce($2, clock_timestamp())
          FROM countersign.credential_lane l JOIN countersign.credential c ON c.id = l.credential
          WHERE l.locked_until > 'epoch' AND l.failures > l.told ORDER BY l.locked_until LIMIT $1",
     );
-    let rows = reading.rows(find.bind(i64::from(GATHERED_AT_ONCE))).await?;
+    let rows = reading.rows(find.bind(i64::from(GATHERED_AT_ONCE)).bind(time)).await?;
     let mut untold = Vec::new();
     for row in &rows {
         let failures = small(row, 2)?;
-        // By the clock that set the lock; a test's is behind or ahead of the database's.
-        let time = timestamp(row, 6)?.max(now);
-        if is_settled(floor, failures, timestamp(row, 3)?, time) {
+        if is_settled(floor, failures, timestamp(row, 3)?, timestamp(row, 6)?) {
             untold.push(Untold {
                 credential: get(row, 0)?,
                 lane: get(row, 1)?,
@@ -374,17 +385,21 @@ async fn untold(reading: &mut Reading, floor: Floor, now: Timestamp) -> Result<V
 }
 
 /// Whether there is anything to tell, or to delete.
-async fn find_untold(reading: &mut Reading, floor: Floor, now: Timestamp) -> Result<bool, DirectoryError> {
-    if !untold(reading, floor, now).await?.is_empty() {
+async fn find_untold(reading: &mut Reading, floor: Floor, time: Option<Instant>) -> Result<bool, DirectoryError> {
+    if !untold(reading, floor, time).await?.is_empty() {
         return Ok(true);
     }
-    let old = sqlx::query("SELECT 1 FROM countersign.notice WHERE state = 'delivered' AND settled < $1 LIMIT 1");
-    Ok(reading.find(old.bind(long_ago(now))).await?.is_some())
+    let old = sqlx::query(
+        "SELECT 1 FROM countersign.notice
+         WHERE state = 'delivered' AND settled < coalesce($1, clock_timestamp()) - $2 * interval '1 s' LIMIT 1",
+    );
+    Ok(reading.find(old.bind(time).bind(seconds(KEPT))).await?.is_some())
 }
 
 async fn gather_locks(writing: &mut Writing, floor: Floor, now: Timestamp) -> Result<u32, DirectoryError> {
+    let time = writing.time(now);
     let mut new = 0;
-    for lane in untold(writing.reading(), floor, now).await? {
+    for lane in untold(writing.reading(), floor, time).await? {
         let kind = kind_of(floor, lane.failures);
         let notices = of_event(writing, kind, &lane.account, lane.contact.as_ref(), now).await?;
         put(writing, &notices, None, now).await?;
@@ -397,10 +412,11 @@ async fn gather_locks(writing: &mut Writing, floor: Floor, now: Timestamp) -> Re
     }
     let forget = sqlx::query(
         "DELETE FROM countersign.notice WHERE id IN
-             (SELECT id FROM countersign.notice WHERE state = 'delivered' AND settled < $1 LIMIT $2
+             (SELECT id FROM countersign.notice
+              WHERE state = 'delivered' AND settled < coalesce($1, clock_timestamp()) - $2 * interval '1 s' LIMIT $3
               FOR UPDATE SKIP LOCKED)",
     );
-    writing.execute(forget.bind(long_ago(now)).bind(i64::from(FORGOTTEN_AT_ONCE))).await?;
+    writing.execute(forget.bind(time).bind(seconds(KEPT)).bind(i64::from(FORGOTTEN_AT_ONCE))).await?;
     Ok(new)
 }
 
@@ -424,10 +440,6 @@ fn notice(row: &PgRow) -> Result<Notice, DirectoryError> {
         last_error: get(row, 13)?,
         settled: optional_timestamp(row, 14)?,
     })
-}
-
-fn long_ago(now: Timestamp) -> Instant {
-    Instant(now.saturating_sub(KEPT).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 fn seconds(span: SignedDuration) -> f64 {

@@ -122,7 +122,12 @@ fn tells(
             }
             Some(contact)
         }
-        Change::SuspendPassphrase { contact } => Some(contact),
+        Change::SuspendPassphrase { contact } => {
+            if !notices::has_passphrase(transaction, contact)? {
+                return Ok(Vec::new());
+            }
+            Some(contact)
+        }
     };
     if let Some(contact) = contact {
         notices::hold_contact(transaction, held, contact)?;

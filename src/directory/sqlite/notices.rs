@@ -6,15 +6,14 @@ use rusqlite::Row;
 
 use super::{
     Store, standing,
-    transaction::{
-        ReadTransaction, WriteTransaction, optional_revision, optional_timestamp, timestamp, unreadable,
-    },
+    transaction::{ReadTransaction, WriteTransaction, optional_revision, optional_timestamp, timestamp, unreadable},
 };
 use crate::{
     directory::{
         AccountId, ContactId, DirectoryError, Revision,
         notices::{
-            Attempt, Claimed, Counts, FORGOTTEN_AT_ONCE, GATHERED_AT_ONCE, Notices, Retried, Wanted, is_settled, kind_of,
+            Attempt, Claimed, Counts, FORGOTTEN_AT_ONCE, GATHERED_AT_ONCE, Notices, Retried, Wanted, is_settled,
+            kind_of,
         },
     },
     notice::{
@@ -144,6 +143,18 @@ pub(super) fn of_event(
     Ok(rules::about_contact(kind, account, contact, &held))
 }
 
+/// Whether a passphrase verifies the contact: his own, or the account's for which he answers.
+pub(super) fn has_passphrase(snapshot: &ReadTransaction<'_>, contact: &ContactId) -> Result<bool, DirectoryError> {
+    let found = snapshot.find_row(
+        "SELECT 1 FROM credential c JOIN credential_hash h ON h.credential = c.id
+         WHERE c.contact = ?1 OR c.contact IS NULL AND c.account IN
+             (SELECT id FROM account WHERE primary_admin = ?1) LIMIT 1",
+        [contact.as_str()],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
+}
+
 /// Writes notices into the outbox, to be committed with whatever else this transaction does.
 pub(super) fn put(
     transaction: &WriteTransaction<'_>,
@@ -199,13 +210,7 @@ fn find_gathered(
         "SELECT id, due, state = 'pending' FROM notice
          WHERE is_gathered = 1 AND account = ?1 AND kind = ?2 AND target = ?3 AND way = ?4 AND due > ?5
          ORDER BY due DESC LIMIT 1",
-        (
-            new.account.as_str(),
-            new.kind.code(),
-            new.target.address(),
-            new.target.way(),
-            before(now, GATHERED_WITHIN),
-        ),
+        (new.account.as_str(), new.kind.code(), new.target.address(), new.target.way(), before(now, GATHERED_WITHIN)),
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )
 }

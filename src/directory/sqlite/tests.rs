@@ -115,7 +115,8 @@ async fn a_row_of_the_directory_needs_a_change() {
     assert!(accounts(store.clone()).await.is_empty());
 
     let with = store.write(|transaction| {
-        let new = NewChange { actor: &Actor::Sidecar, account: None, interaction: None, kind: "test", at: now(), tells: &[] };
+        let new =
+            NewChange { actor: &Actor::Sidecar, account: None, interaction: None, kind: "test", at: now(), tells: &[] };
         transaction.change(new)?.execute(INSERT, ())
     });
     assert_eq!(with.await, Ok(1));
@@ -128,7 +129,14 @@ async fn a_refused_change_leaves_no_gap() {
     let (_dir, store) = store();
     let change = |keep: bool| {
         store.write(move |transaction| {
-            let new = NewChange { actor: &Actor::Sidecar, account: None, interaction: None, kind: "test", at: now(), tells: &[] };
+            let new = NewChange {
+                actor: &Actor::Sidecar,
+                account: None,
+                interaction: None,
+                kind: "test",
+                at: now(),
+                tells: &[],
+            };
             let revision = transaction.change(new)?.revision();
             if keep { Ok(revision) } else { Err(defect("on purpose")) }
         })
@@ -192,7 +200,14 @@ async fn a_read_stays_in_its_snapshot() {
     has_started.recv().unwrap();
     store
         .write(|transaction| {
-            let new = NewChange { actor: &Actor::Sidecar, account: None, interaction: None, kind: "test", at: now(), tells: &[] };
+            let new = NewChange {
+                actor: &Actor::Sidecar,
+                account: None,
+                interaction: None,
+                kind: "test",
+                at: now(),
+                tells: &[],
+            };
             transaction.change(new).map(drop)
         })
         .await

@@ -372,8 +372,9 @@ async fn an_escalation_is_told_to_the_primary_admin_once_a_day() {
         assert!(matches!(again, Ok(OpenOutcome::Pending(_))), "{again:?}");
         let all = notices(&*store).await;
         assert!(all.iter().all(|it| (it.kind, it.target.address()) == (Kind::EscalationWaiting, ADAS)), "{all:?}");
-        let counts: Vec<_> = all.iter().map(|notice| notice.count).collect();
-        assert_eq!(counts, [2, 1], "the newest first; what was pending already is not told again");
+        let mut counts: Vec<_> = all.iter().map(|notice| notice.count).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [1, 2], "the first, and the rest; what was pending already is not told again");
     })
     .await;
 }

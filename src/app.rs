@@ -15,7 +15,9 @@ use crate::{
     authorize::{Authorizer, PassphraseParts, Terms},
     clock::{Clock, SystemClock},
     config::{Config, Limits},
-    directory::{Actor, Change, Directory, DirectoryError, Revision, sqlite::SqliteBudgets, tail::Writers},
+    directory::{
+        Actor, Change, Directory, DirectoryError, Revision, activity::Activities, sqlite::SqliteBudgets, tail::Writers,
+    },
     escalation::PendingLimits,
     grpc::{
         admin,
@@ -29,6 +31,7 @@ use crate::{
     throttle::{DigestKey, Rules},
 };
 
+mod activities;
 mod counters;
 pub mod database;
 pub mod doctor;
@@ -69,6 +72,7 @@ pub struct Running {
     /// The port of the metrics serves to the very end.
     _scrapes: JoinSet<()>,
     stop_times: StopTimes,
+    activities: Arc<Activities>,
 }
 
 /// Starts everything that `config` asks for, on the machine's clock.
@@ -142,6 +146,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     roles.offer(metrics);
 
     // The use cases, and the services in front of them.
+    let activities = Arc::new(Activities::default());
     let authorizer = Arc::new(Authorizer {
         directory: roles.directory,
         escalations: stores.escalations(),
@@ -164,7 +169,9 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
             deliveries_a_day: config.policy.deliveries_a_day,
             pending: PendingLimits::default(),
         },
+        activities: Arc::clone(&activities),
     });
+    chores.spawn(activities::keep_writing(Arc::clone(&activities), stores.review()));
     let revision = policy.snapshot().revision().to_owned();
     trail.record(Record::Lifecycle(LifecycleRecord::new("started", &revision))).await?;
     let admin = admin::serve(foundation.admin(&config.data.directory, Arc::clone(&policy)), admin_listener);
@@ -230,6 +237,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         metrics_addr,
         _scrapes: scrapes,
         stop_times,
+        activities,
     })
 }
 
@@ -335,6 +343,7 @@ impl Running {
         self.chores.shutdown().await;
         self.serving.stop(self.stop_times).await;
         self.admin.stop(StopTimes::within(Duration::from_secs(1))).await;
+        activities::write(&self.activities, &*self.foundation.stores.review()).await;
         let stopped = LifecycleRecord::new("stopped", self.policy.snapshot().revision());
         if let Err(error) = self.foundation.trail.record(Record::Lifecycle(stopped)).await {
             tracing::error!(%error, "the stop cannot be recorded");

@@ -12,7 +12,9 @@ use crate::{
     audit::{AuditError, AuditReceipt, Trail, ended},
     client::ClientSystem,
     clock::Clock,
-    directory::{Directory, DirectoryError, Revision, SiteId, SubjectHints, escalations::Escalations},
+    directory::{
+        Directory, DirectoryError, Revision, SiteId, SubjectHints, activity::Activities, escalations::Escalations,
+    },
     escalation::PendingLimits,
     identity::{Verified, hasher::HashLost, keys::KeyRing, passphrase::Passphrase},
     interaction::{Interaction, InteractionKey},
@@ -311,6 +313,8 @@ pub struct Authorizer {
     pub keys: Arc<KeyRing>,
     /// The rules of time.
     pub terms: Terms,
+    /// What verified contacts asked for, for an account review.
+    pub activities: Arc<Activities>,
 }
 
 impl Authorizer {

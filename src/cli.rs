@@ -26,6 +26,7 @@ mod notices;
 mod passphrase;
 mod policy;
 mod progress;
+mod review;
 mod role;
 mod secret;
 mod serve;
@@ -67,6 +68,7 @@ enum Command {
     Role(role::Role),
     Escalation(escalation::Escalation),
     Notices(notices::Notices),
+    Review(review::Review),
     Directory(directory::Directory),
     Completions(completions::Completions),
 }
@@ -93,6 +95,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Role(command) => command.run(),
         Command::Escalation(command) => command.run(),
         Command::Notices(command) => command.run(),
+        Command::Review(command) => command.run(),
         Command::Directory(command) => command.run(),
         Command::Completions(command) => command.run(),
     }

@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub mod account;
+pub mod activity;
 pub mod cache;
 pub mod contact;
 pub mod copy;
@@ -26,6 +27,7 @@ pub mod import;
 pub mod look;
 pub mod notices;
 pub mod postgres;
+pub mod review;
 pub mod role;
 pub mod sample;
 pub mod select;

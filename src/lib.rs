@@ -15,6 +15,7 @@
 //! | [`policy`] | by which rules | Cedar in `policy/cedar*` only |
 //! | [`escalation`] | who decides instead | nothing else |
 //! | [`notice`] | who is told | HTTP in `notice/webhook.rs`, SMTP in `notice/smtp.rs` only |
+//! | [`review`] | what is amiss in who is on record | nothing else |
 //! | [`audit`] | what happened | SQLite in `audit/segment.rs` only |
 //! | [`redis`](mod@redis) | how Redis is reached | the redis crate |
 //! | [`telemetry`] | what is seen of it: log, metrics | Prometheus in `telemetry/metrics.rs` only |
@@ -60,6 +61,7 @@ pub mod manage;
 pub mod notice;
 pub mod policy;
 pub mod redis;
+pub mod review;
 pub mod spelling;
 pub mod telemetry;
 pub mod throttle;

@@ -15,6 +15,7 @@ pub mod own_passphrase;
 pub mod passphrase;
 pub mod people;
 pub mod reload;
+pub mod review;
 
 /// Why nothing was changed, and nothing was written.
 #[derive(Clone, Debug, thiserror::Error)]

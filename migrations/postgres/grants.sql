@@ -10,7 +10,8 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'countersign_sidecar') THEN
         GRANT USAGE ON SCHEMA countersign TO countersign_sidecar;
         GRANT SELECT ON ALL TABLES IN SCHEMA countersign TO countersign_sidecar;
-        GRANT INSERT, UPDATE ON countersign.account, countersign.contact, countersign.credential, countersign.escalation TO countersign_sidecar;
+        GRANT INSERT, UPDATE ON countersign.account, countersign.contact, countersign.credential, countersign.escalation,
+            countersign.activity TO countersign_sidecar;
         GRANT INSERT, UPDATE, DELETE ON countersign.site, countersign.role_assignment, countersign.interaction,
             countersign.credential_hash, countersign.credential_lane, countersign.verified_line,
             countersign.import_founded, countersign.notice TO countersign_sidecar;

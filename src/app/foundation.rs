@@ -18,7 +18,10 @@ use crate::{
         hasher::{Hasher, PoolSize},
         keys::{self, KeyError, KeyRing, Purpose, StoredCheck},
     },
-    manage::{escalation::Escalating, import::Import, notices::Outbox, passphrase::Passphrases, people::People},
+    manage::{
+        escalation::Escalating, import::Import, notices::Outbox, passphrase::Passphrases, people::People,
+        review::Reviews,
+    },
     policy::Current,
     telemetry::metrics::Metrics,
 };
@@ -130,7 +133,7 @@ impl Foundation {
             },
             import: Import {
                 directory: Arc::clone(&self.directory),
-                policy,
+                policy: Arc::clone(&policy),
                 trail: Arc::clone(&self.trail),
                 clock: Arc::clone(&self.clock),
                 begun: Arc::default(),
@@ -142,6 +145,7 @@ impl Foundation {
                 trail: Arc::clone(&self.trail),
                 clock: Arc::clone(&self.clock),
             },
+            reviews: Reviews { source: self.stores.review(), policy, clock: Arc::clone(&self.clock) },
             metrics: Arc::clone(&self.metrics),
         }
     }

@@ -15,6 +15,7 @@ use crate::{
         escalations::Escalations,
         notices::Notices,
         postgres::{self, PostgresCredentials, Tls},
+        review::ReviewSource,
         sqlite::{self, SqliteCredentials},
         tail::Touched,
     },
@@ -62,6 +63,13 @@ impl Stores {
     }
 
     pub(super) fn escalations(&self) -> Arc<dyn Escalations> {
+        match self {
+            Self::Embedded(store) => Arc::new(store.clone()),
+            Self::Fleet { people, .. } => Arc::new(people.clone()),
+        }
+    }
+
+    pub(super) fn review(&self) -> Arc<dyn ReviewSource> {
         match self {
             Self::Embedded(store) => Arc::new(store.clone()),
             Self::Fleet { people, .. } => Arc::new(people.clone()),

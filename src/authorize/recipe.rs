@@ -356,6 +356,10 @@ impl Deciding<'_> {
     ) -> Result<Decided, Undecided> {
         let Judged { verdict, cause, rule } = judged;
         let (decision, cause) = self.decision(footing, action, ask, verdict, cause).await?;
+        if let Proved::Yes { verified, .. } = &footing.proved {
+            let is_allowed = matches!(decision, Decision::Allow(_));
+            self.rooms.activities.note(verified.contact(), &action.name, is_allowed, self.now);
+        }
         let locale = &self.call.locale;
         let (escalation, obligations) = match &decision {
             Decision::Escalate(escalation) => (escalation.as_ref().map(|escalation| escalation.id.clone()), Vec::new()),

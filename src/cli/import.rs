@@ -185,7 +185,7 @@ impl<'a> Run<'a> {
 
     /// The first pass; writes nothing but the report. `false`: a file cannot be read at all.
     async fn check(&mut self) -> anyhow::Result<bool> {
-        let mut progress = Progress::begin("checked", None)?;
+        let mut progress = Progress::begin("checked", "rows", None)?;
         let mut are_readable = true;
         for stage in Stage::ALL {
             let mut chunk = Vec::new();
@@ -264,7 +264,7 @@ impl<'a> Run<'a> {
         let begin = BeginImportRequest { operator: self.operator.clone(), terms_json: self.terms_json.clone() };
         self.door.service().begin_import(begin).await.map_err(told)?;
         let mut committing = Committing {
-            progress: Progress::begin("imported", Some(self.rows + gone))?,
+            progress: Progress::begin("imported", "rows", Some(self.rows + gone))?,
             imported: Imported::default(),
             size: SMALLEST_CHUNK,
         };

@@ -13,6 +13,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Progress of one pass.
 pub(super) struct Progress {
     what: &'static str,
+    unit: &'static str,
     bar: Option<ProgressBar>,
     total: Option<u64>,
     done: u64,
@@ -21,16 +22,16 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Begins; `total`: how many rows, as far as that is known.
-    pub(super) fn begin(what: &'static str, total: Option<u64>) -> anyhow::Result<Self> {
-        let bar = if io::stderr().is_terminal() { Some(bar(what, total)?) } else { None };
+    /// Begins; `total`: how many of `unit`, as far as that is known.
+    pub(super) fn begin(what: &'static str, unit: &'static str, total: Option<u64>) -> anyhow::Result<Self> {
+        let bar = if io::stderr().is_terminal() { Some(bar(what, unit, total)?) } else { None };
         let now = Instant::now();
-        Ok(Self { what, bar, total, done: 0, began: now, told: now })
+        Ok(Self { what, unit, bar, total, done: 0, began: now, told: now })
     }
 
-    /// So many more rows are done.
-    pub(super) fn add(&mut self, rows: u64) {
-        self.done += rows;
+    /// So many more are done.
+    pub(super) fn add(&mut self, more: u64) {
+        self.done += more;
         if let Some(bar) = &self.bar {
             bar.set_position(self.done);
         } else if self.told.elapsed() >= EVERY {
@@ -54,18 +55,19 @@ impl Progress {
         let of = self.total.map_or_else(String::new, |total| format!(" of {total}"));
         let left = rest.map_or_else(String::new, |rest| format!(", about {rest} s left"));
         // A terminal that is gone is no reason to stop.
-        drop(writeln!(io::stderr(), "{}: {}{of} rows, {seconds:.1} s, {rate} rows/s{left}", self.what, self.done));
+        let (what, unit, done) = (self.what, self.unit, self.done);
+        drop(writeln!(io::stderr(), "{what}: {done}{of} {unit}, {seconds:.1} s, {rate} {unit}/s{left}"));
     }
 }
 
-fn bar(what: &'static str, total: Option<u64>) -> anyhow::Result<ProgressBar> {
+fn bar(what: &'static str, unit: &'static str, total: Option<u64>) -> anyhow::Result<ProgressBar> {
     let (bar, template) = match total {
         Some(total) => {
-            (ProgressBar::new(total), "{prefix} {wide_bar} {human_pos} of {human_len} rows, {per_sec}, {eta} left")
+            (ProgressBar::new(total), "{prefix} {wide_bar} {human_pos} of {human_len} {msg}, {per_sec}, {eta} left")
         }
-        None => (ProgressBar::new_spinner(), "{prefix} {spinner} {human_pos} rows, {per_sec}"),
+        None => (ProgressBar::new_spinner(), "{prefix} {spinner} {human_pos} {msg}, {per_sec}"),
     };
-    Ok(bar.with_prefix(what).with_style(ProgressStyle::with_template(template)?))
+    Ok(bar.with_prefix(what).with_message(unit).with_style(ProgressStyle::with_template(template)?))
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "for people")]

@@ -41,6 +41,7 @@ mod load;
 mod look;
 mod notices;
 mod pool;
+mod review;
 mod schema;
 mod standing;
 mod transaction;

@@ -43,6 +43,7 @@ mod list;
 mod look;
 mod notices;
 mod reader;
+mod review;
 mod schema;
 mod select;
 mod standing;

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
+use jiff::SignedDuration;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{
@@ -37,6 +38,7 @@ use crate::{
         notices::Outbox,
         passphrase::{Passphrases, Whose},
         people::{Outcome, People},
+        review::{Part, Reviewing, Reviews},
     },
     notice::State,
     telemetry::metrics::Metrics,
@@ -66,6 +68,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// The use cases of an import.
     pub import: Import,
+    /// The review of accounts.
+    pub reviews: Reviews,
 }
 
 /// Serves on the admin socket.
@@ -109,6 +113,8 @@ struct Admin {
 
 /// The shortest time between two looks at the metrics, in milliseconds.
 const MIN_INTERVAL_MS: u32 = 100;
+
+type ReviewParts = ReceiverStream<Result<pb::ReviewResponse, Status>>;
 
 type Counts = ReceiverStream<Result<pb::WatchMetricsResponse, Status>>;
 
@@ -302,6 +308,18 @@ impl AdminService for Admin {
         Ok(Response::new(pb::GetEscalationResponse { escalation_json: json(&found)? }))
     }
 
+    type ReviewStream = ReviewParts;
+
+    async fn review(&self, request: Request<pb::ReviewRequest>) -> Result<Response<ReviewParts>, Status> {
+        let request = request.into_inner();
+        let idle_after = SignedDuration::from_hours(24 * i64::from(request.idle_days));
+        let reviewing = self.parts.reviews.begin(given(request.account_id).map(AccountId::new), idle_after).await;
+        // One at a time: whoever reads slowly has nothing read ahead for him.
+        let (parts, told) = mpsc::channel(1);
+        tokio::spawn(tell_parts(reviewing.map_err(status)?, parts, self.stopped.clone()));
+        Ok(Response::new(ReceiverStream::new(told)))
+    }
+
     async fn check_import(
         &self,
         request: Request<pb::CheckImportRequest>,
@@ -435,6 +453,41 @@ async fn tell_metrics(
             return;
         }
     }
+}
+
+/// Sends what a review finds, part by part, until the client goes away or the sidecar stops.
+async fn tell_parts(
+    mut reviewing: Reviewing,
+    parts: mpsc::Sender<Result<pb::ReviewResponse, Status>>,
+    stopped: watch::Receiver<bool>,
+) {
+    let stopped = told(stopped);
+    tokio::pin!(stopped);
+    let contacts_total = reviewing.total();
+    loop {
+        let next = tokio::select! {
+            () = &mut stopped => Err(Status::unavailable("the sidecar stops")),
+            () = parts.closed() => return,
+            next = reviewing.next() => next.map_err(status),
+        };
+        let (sent, is_over) = match next {
+            Ok(Some(part)) => (parts.send(review_part(&part, contacts_total)).await, false),
+            Ok(None) => return,
+            Err(error) => (parts.send(Err(error)).await, true),
+        };
+        if sent.is_err() || is_over {
+            return;
+        }
+    }
+}
+
+fn review_part(part: &Part, contacts_total: u64) -> Result<pb::ReviewResponse, Status> {
+    Ok(pb::ReviewResponse {
+        finding_json: part.findings.iter().map(json).collect::<Result<_, _>>()?,
+        accounts: part.accounts,
+        contacts: part.contacts,
+        contacts_total,
+    })
 }
 
 /// Sends each new record after number `seen`, until the client goes away or the sidecar stops.

@@ -78,6 +78,7 @@ async fn a_call_that_is_dropped_at_any_await_is_decided_and_recorded_all_the_sam
         },
         keys,
         terms: Terms::default(),
+        activities: Arc::default(),
     });
 
     for polls in 1..=MOST_POLLS {

@@ -25,6 +25,7 @@ mod escalations;
 mod fleet;
 mod interface;
 mod notices;
+mod review;
 mod trouble;
 
 /// A directory under test, with the sample company in it.

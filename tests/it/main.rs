@@ -55,6 +55,7 @@ mod proto;
 mod question;
 mod redis;
 mod reload;
+mod review;
 mod role_cache;
 mod scope;
 mod secrets;

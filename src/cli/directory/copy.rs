@@ -68,7 +68,7 @@ impl Shown {
     fn hear(&mut self, told: Told) {
         match told {
             Told::Begins(what, rows) if io::stderr().is_terminal() => {
-                self.progress = Progress::begin(what, Some(rows)).ok();
+                self.progress = Progress::begin(what, "rows", Some(rows)).ok();
             }
             Told::Begins(..) => {}
             Told::Did(rows) => {

@@ -105,8 +105,13 @@ impl Making<'_> {
                 check_primary_admin(writing.reading(), account, contact).await?;
                 let mut rows = self.log(writing, change, account, "set_primary_admin").await?;
                 // The trigger suspends the account's passphrase when this is somebody else (S14).
-                let statement = sqlx::query("UPDATE countersign.account SET primary_admin = $2 WHERE id = $1");
-                rows.execute(statement.bind(account.as_str()).bind(contact.as_str())).await?;
+                let statement = sqlx::query(
+                    "UPDATE countersign.account SET primary_admin = $2, primary_admin_since =
+                         CASE WHEN primary_admin = $2 THEN primary_admin_since ELSE coalesce($3, clock_timestamp()) END
+                     WHERE id = $1",
+                );
+                let statement = statement.bind(account.as_str()).bind(contact.as_str()).bind(rows.time(now));
+                rows.execute(statement).await?;
                 Ok(rows.revision())
             }
         }

@@ -24,7 +24,7 @@ macro_rules! contact_columns {
 pub(super) use contact_columns;
 
 /// How many there are.
-const CONTACT_COLUMNS: usize = 12;
+pub(super) const CONTACT_COLUMNS: usize = 12;
 
 /// The columns of account `a`, with what is on record.
 macro_rules! account_columns {

@@ -87,6 +87,9 @@ pub(super) fn apply_upon(
                 let before = standing::find_account(transaction, account)?.and_then(|account| account.primary_admin);
                 let rows = log(account, "set_primary_admin")?;
                 set_primary_admin(&rows, account, contact)?;
+                if before.as_ref() != Some(contact) {
+                    begin_office(&rows, account, now)?;
+                }
                 if before.is_some_and(|before| before != *contact) {
                     credential::suspend_of_account(&rows, account, now)?;
                 }
@@ -399,6 +402,12 @@ fn check_primary_admin(
 
 fn set_primary_admin(rows: &DirectoryRows<'_>, account: &AccountId, contact: &ContactId) -> Result<(), DirectoryError> {
     rows.execute("UPDATE account SET primary_admin = ?2 WHERE id = ?1", (account.as_str(), contact.as_str()))?;
+    Ok(())
+}
+
+fn begin_office(rows: &DirectoryRows<'_>, account: &AccountId, now: Timestamp) -> Result<(), DirectoryError> {
+    let params = (account.as_str(), now.as_microsecond());
+    rows.execute("UPDATE account SET primary_admin_since = ?2 WHERE id = ?1", params)?;
     Ok(())
 }
 

@@ -9,9 +9,11 @@ use std::{
 use countersign::{
     directory::{
         Behind, Credentials, NewDelivery, RecordKind,
+        activity::Activity,
         copy::{LEFT_OUT, TABLES},
         credential::{Held, NewPassphrase, Owner, SetMethod, StoredHashText, Success, Target, Tried},
         postgres::{self, Address, PostgresCredentials},
+        review::ReviewSource,
         sqlite::SqliteCredentials,
     },
     interaction::Attestation,
@@ -148,6 +150,13 @@ async fn everything(store: &Store) {
         NewDelivery { id: "dec-1".into(), account: account(sample::ACME), kind: RecordKind::Number, opened: now() };
     assert_eq!(store.open_delivery(delivery, 3).await.unwrap(), Behind::Due);
     store.put_key_check("pepper", KeyCheck { key_id: "k1".into(), value: vec![0, 255, 10] }).await.unwrap();
+    let activity = Activity {
+        contact: ContactId::new(sample::ADA),
+        action: "order.place".into(),
+        verified: jiff::civil::date(2026, 11, 20),
+        allowed: None,
+    };
+    store.note_activities(vec![activity]).await.unwrap();
     let founded = Row::Account(countersign::directory::import::AccountRow {
         id: AccountId::new("acc-new"),
         name: "New \u{df} Inc".into(),

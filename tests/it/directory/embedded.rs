@@ -154,6 +154,6 @@ async fn a_key_check_is_kept_and_a_different_one_refused() {
     assert_eq!(store.revision().await.unwrap(), Revision(0), "a key is no change of the directory");
 }
 
-fn open(path: &Path) -> Store {
+pub(super) fn open(path: &Path) -> Store {
     Store::open(&DataDir::own(path).unwrap()).unwrap()
 }

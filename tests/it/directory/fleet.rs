@@ -114,7 +114,7 @@ async fn several_sidecars_that_start_at_once_make_one_schema() {
     }
     starting.join_all().await;
     let steps = database.sql("SELECT number FROM countersign.migration ORDER BY number").await;
-    assert_eq!(steps.concat(), ["1", "2", "3", "4", "5", "6"]);
+    assert_eq!(steps.concat(), ["1", "2", "3", "4", "5", "6", "7"]);
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_newer_schema_is_worked_with_until_it_says_that_it_cannot_be() {
     store.close();
     database.sql("INSERT INTO countersign.migration VALUES (99, 99, '9.9.0'), (100, 99, '9.9.1')").await;
     let error = Store::open(&database.address, settings()).await.unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 100, known: 6, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 100, known, .. } if known < 98), "{error}");
     assert!(error.to_string().contains("run Countersign 9.9.0 or newer"), "{error}");
 }
 

@@ -32,6 +32,7 @@ use crate::{
 };
 
 mod activities;
+pub mod backup;
 mod counters;
 pub mod database;
 pub mod doctor;
@@ -156,7 +157,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         passphrases: PassphraseParts {
             credentials: Arc::clone(credentials),
             budgets: counters.budgets(metrics),
-            rules: Rules::new(digest, config.throttle),
+            rules: Rules::new(digest, config.throttle).in_generation(Arc::clone(keys.generation())),
             hasher: Arc::clone(hasher),
             floor: config.verify.floor,
         },
@@ -197,6 +198,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         let looks = looks::Looks {
             trail: Arc::clone(trail),
             stores: stores.clone(),
+            generation: Arc::clone(keys.generation()),
             clock: Arc::clone(&foundation.clock),
             policy: Arc::clone(&policy),
             metrics: Arc::clone(metrics),

@@ -14,6 +14,7 @@
 //! | `seal` | makes a segment that is no longer written searchable and final |
 //! | `room` | how much disk is left |
 //! | [`read`] | tail, show, verify |
+//! | [`copy`] | a copy for a backup, while the writer goes on |
 //! | [`refusals`] | how refused calls are folded, so that nobody fills the disk |
 
 use std::{path::PathBuf, sync::Arc};
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use tokio::task::{JoinError, JoinHandle};
 
 pub mod chain;
+pub mod copy;
 mod folder;
 pub mod read;
 pub mod record;

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 mod account;
 mod ask;
 mod audit;
+mod backup;
 mod completions;
 mod connect;
 mod contact;
@@ -69,6 +70,8 @@ enum Command {
     Escalation(escalation::Escalation),
     Notices(notices::Notices),
     Review(review::Review),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Directory(directory::Directory),
     Completions(completions::Completions),
 }
@@ -96,6 +99,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Escalation(command) => command.run(),
         Command::Notices(command) => command.run(),
         Command::Review(command) => command.run(),
+        Command::Backup(command) => command.run(),
+        Command::Restore(command) => command.run(),
         Command::Directory(command) => command.run(),
         Command::Completions(command) => command.run(),
     }

@@ -23,6 +23,7 @@ pub mod copy;
 pub mod credential;
 pub mod delivery;
 pub mod escalations;
+pub mod generation;
 pub mod import;
 pub mod look;
 pub mod notices;
@@ -39,6 +40,7 @@ pub use account::{Account, AddressKind, AddressOfRecord, CpniExemption, E164, Nu
 pub use contact::{Contact, ContactStatus};
 pub use credential::{Credentials, Enrolment};
 pub use delivery::{Behind, Delivery, NewDelivery, RecordKind};
+pub use generation::{CurrentGeneration, Generation, Generations};
 pub use look::{Freshness, Look, Seen};
 pub use role::{RoleAssignment, RoleName, Scope};
 pub use select::{AccountSelector, ContactSelector, Selection, SubjectHints};

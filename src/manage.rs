@@ -16,6 +16,7 @@ pub mod passphrase;
 pub mod people;
 pub mod reload;
 pub mod review;
+pub mod upkeep;
 
 /// Why nothing was changed, and nothing was written.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::{
-    directory::{AccountId, AccountSelector, E164},
+    directory::{AccountId, AccountSelector, E164, Generation},
     interaction::Attestation,
 };
 
@@ -98,6 +98,7 @@ pub enum Charged<'a> {
 pub struct Attempt {
     id: AttemptId,
     now: Timestamp,
+    generation: Generation,
     lane: Lane,
     interaction: Key,
     /// `None`: withheld, malformed or owned by a carrier.
@@ -299,7 +300,7 @@ pub enum ThrottleError {
 /// - count what is reserved and not settled as a failure, for 24 hours, and forget it within 25;
 /// - give back at a success the attempt's own units and no others, so that no budget ever exceeds its start;
 /// - never let its clock for a key go back: a time before the newest that the key has seen counts as that;
-/// - notice that it has lost its counters, say so once ([`Alarm::CountersLost`], again only to the attempt that was told),
+/// - notice that it has lost its counters, or that the directory is of another generation, say so once ([`Alarm::CountersLost`], again only to the attempt that was told),
 ///   and for 24 hours let the windows of the unfamiliar lane start half spent: rounded down, at least one is left.
 ///
 /// The budgets need no common transaction: each is one key, so that a cluster can hold them in different places.

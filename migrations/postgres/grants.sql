@@ -20,7 +20,7 @@ BEGIN
         GRANT INSERT ON countersign.key_check TO countersign_sidecar;
         GRANT UPDATE ON countersign.credential_dummy TO countersign_sidecar;
         GRANT EXECUTE ON FUNCTION countersign.credential_of, countersign.look, countersign.reserve, countersign.settle,
-            countersign.lock_directory, countersign.log_change TO countersign_sidecar;
+            countersign.lock_directory, countersign.log_change, countersign.raise_generation TO countersign_sidecar;
     END IF;
 
     -- An HR or provisioning system: people and records come and go, roles are taken away. It grants none, names no primary

@@ -20,7 +20,7 @@ use crate::{
     },
     manage::{
         escalation::Escalating, import::Import, notices::Outbox, passphrase::Passphrases, people::People,
-        review::Reviews,
+        review::Reviews, upkeep::Upkeep,
     },
     policy::Current,
     telemetry::metrics::Metrics,
@@ -73,6 +73,7 @@ impl Foundation {
             }
         };
         drop(preparing);
+        keys.generation().enter(stores.generations().generation().await?);
         let size = PoolSize {
             workers: config.verify.workers,
             waiting: config.verify.queue,
@@ -137,6 +138,13 @@ impl Foundation {
                 trail: Arc::clone(&self.trail),
                 clock: Arc::clone(&self.clock),
                 begun: Arc::default(),
+            },
+            upkeep: Upkeep {
+                credentials: Arc::clone(&self.credentials),
+                directory: Arc::clone(&self.directory),
+                generations: self.stores.generations(),
+                trail: Arc::clone(&self.trail),
+                clock: Arc::clone(&self.clock),
             },
             escalating: self.escalating(Terms::default().login_max_age),
             outbox: Outbox {

@@ -11,6 +11,7 @@ use super::stores::Stores;
 use crate::{
     audit::{AuditError, Record, Trail, record::LifecycleRecord},
     clock::Clock,
+    directory::CurrentGeneration,
     grpc::health::Health,
     policy::Current,
     telemetry::metrics::Metrics,
@@ -26,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Looks {
     pub(super) trail: Arc<Trail>,
     pub(super) stores: Stores,
+    pub(super) generation: Arc<CurrentGeneration>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) policy: Arc<Current>,
     pub(super) metrics: Arc<Metrics>,
@@ -43,12 +45,29 @@ impl Looks {
         }
     }
 
+    /// Somebody may have put the directory back under a sidecar that runs, or told it so (`countersign directory restored`).
+    async fn notice_generation(&self) -> Result<(), String> {
+        let found = self.stores.generations().generation().await.map_err(|error| error.to_string())?;
+        if found == self.generation.get() {
+            return Ok(());
+        }
+        let event = LifecycleRecord::new("generation_changed", self.policy.snapshot().revision());
+        self.trail.record(Record::Lifecycle(event)).await.map_err(|error| error.to_string())?;
+        self.generation.enter(found);
+        tracing::warn!(
+            generation = found.number(),
+            "the directory was put back: no token of before counts, and strangers start half spent for a day"
+        );
+        Ok(())
+    }
+
     /// Whether an answer could be decided and recorded now. After an interruption the audit must take a record first: it
     /// says since when answers are given again.
     async fn look(&self, is_serving: bool) -> Result<(), String> {
         let asked = Instant::now();
         self.stores.ping(&*self.clock).await.map_err(|error| error.to_string())?;
         self.metrics.store_answered(asked.elapsed());
+        self.notice_generation().await?;
         match self.trail.health() {
             Ok(()) if is_serving => Ok(()),
             Ok(()) | Err(AuditError::Write(_)) => {

@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Postgres},
     data_dir::DataDir,
     directory::{
-        Credentials, Directory, DirectoryError, KeyChecks,
+        Credentials, Directory, DirectoryError, Generations, KeyChecks,
         escalations::Escalations,
         notices::Notices,
         postgres::{self, PostgresCredentials, Tls},
@@ -87,6 +87,13 @@ impl Stores {
         match self {
             Self::Embedded(store) => store,
             Self::Fleet { people, .. } => people,
+        }
+    }
+
+    pub(super) fn generations(&self) -> Arc<dyn Generations> {
+        match self {
+            Self::Embedded(store) => Arc::new(store.clone()),
+            Self::Fleet { people, .. } => Arc::new(people.clone()),
         }
     }
 

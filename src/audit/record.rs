@@ -384,7 +384,7 @@ pub struct ImportPart {
 /// The sidecar started, stopped or went on after an interruption, its policy changed, or its counters were lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LifecycleRecord {
-    /// `started`, `stopped`, `resumed`, `policy_reloaded`, `policy_refused` or `counters_lost`.
+    /// `started`, `stopped`, `resumed`, `policy_reloaded`, `policy_refused`, `counters_lost` or `generation_changed`.
     pub event: String,
     /// The binary's version.
     pub version: String,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row as SqlRow, config::DbConfig, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row as SqlRow, backup::Backup, config::DbConfig, params};
 
 use super::{
     AuditError,
@@ -270,6 +270,20 @@ pub(super) fn seal(path: &Path, seal: Seal, decisions: &[(String, u64)]) -> Resu
     };
     work().map_err(|error| cannot_write(path, &error))?;
     folder::make_final(path).map_err(|error| cannot_write(path, &error))
+}
+
+/// Copies a segment as it stands at one moment, while its writer goes on.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<(), AuditError> {
+    let copied = || -> rusqlite::Result<()> {
+        let source =
+            Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let mut target = Connection::open(to)?;
+        // All pages in one step: in a snapshot that no commit of the writer disturbs.
+        Backup::new(&source, &mut target)?.run_to_completion(std::ffi::c_int::MAX, Duration::ZERO, None)?;
+        target.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);")?;
+        target.close().map_err(|(_, error)| error)
+    };
+    copied().map_err(|error| cannot_write(to, &error))
 }
 
 fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {

@@ -10,11 +10,14 @@ use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+mod rotate;
+
 use super::secret;
 use crate::{
     client::token::{self, TokenDigest},
     identity::keys::{self, Purpose},
 };
+use rotate::{Retire, Rotate, Status};
 
 /// Draw tokens and keys
 #[derive(Debug, Args)]
@@ -26,18 +29,21 @@ pub(super) struct Keys {
 #[derive(Debug, Subcommand)]
 enum Command {
     New(New),
+    Rotate(Rotate),
+    Retire(Retire),
+    Status(Status),
 }
 
 /// Draw a client system's bearer token, or a key of the sidecar
 ///
 /// A client's token is shown once, or written to a new file that its owner alone can read; the config holds its digest only.
 /// A key goes into its file in the keys directory: it is the active one from the next start on, and older ones stay good for
-/// what they made.
+/// what they made. To change a key that is in use, rotate it: a fleet needs two steps.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   countersign keys new                               show a token and the line for the config
   countersign keys new --token-file ivr.token        write the token to a file, show the line
-  countersign keys new --purpose token --dir keys    rotate the key of verification tokens
+  countersign keys new --purpose token --dir keys    draw the key of verification tokens
 
 To rotate a client's token, put the new digest beside the old one, move the client, drop the old one.
 A sidecar makes its first keys itself. Back them up, apart from the data.")]
@@ -72,6 +78,9 @@ impl Keys {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         match &self.command {
             Command::New(new) => new.run(),
+            Command::Rotate(rotate) => rotate.run(),
+            Command::Retire(retire) => retire.run(),
+            Command::Status(status) => status.run(),
         }
     }
 }

@@ -260,6 +260,15 @@ pub struct CredentialStatus {
     pub suspended_at: Option<Timestamp>,
 }
 
+/// How far a pepper is in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PepperUse {
+    /// The id of its key.
+    pub key_id: String,
+    /// How many credentials it hashed.
+    pub credentials: u64,
+}
+
 /// What came of reopening the unfamiliar lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -309,6 +318,9 @@ pub trait Credentials: Send + Sync + 'static {
     /// Reopens the unfamiliar lane of the credential that verifies this contact. The owner has just logged in to the
     /// portal; starts no cool-off.
     async fn reopen(&self, contact: &ContactId, actor: Actor, now: Timestamp) -> Result<Reopened, DirectoryError>;
+
+    /// How many credentials each pepper hashed, by its key id; an empty id stands for what cannot be read. Reads all hashes.
+    async fn by_pepper(&self) -> Result<Vec<PepperUse>, DirectoryError>;
 
     /// What may be said. `None`: never had one.
     async fn status(&self, owner: &Owner, now: Timestamp) -> Result<Option<CredentialStatus>, DirectoryError>;

@@ -16,9 +16,9 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::{
-    Account, AccountId, Actor, Behind, Change, ContactId, Delivery, Directory, DirectoryError, EndOutcome,
-    InteractionState, KeyCheck, KeyChecks, Listed, LoggedChange, Look, NewDelivery, OpenOutcome, Revision, Seen,
-    Standing,
+    Account, AccountId, Actor, Behind, Change, ContactId, Delivery, Directory, DirectoryError, EndOutcome, Generation,
+    Generations, InteractionState, KeyCheck, KeyChecks, Listed, LoggedChange, Look, NewDelivery, OpenOutcome, Revision,
+    Seen, Standing,
     import::{Finding, Imported, Row, Terms},
     tail::Touched,
 };
@@ -32,6 +32,7 @@ mod change_log;
 mod credential;
 mod deliveries;
 mod escalations;
+mod generation;
 mod import;
 mod interactions;
 mod key_checks;
@@ -505,6 +506,34 @@ impl Directory for Store {
             let mut reading = store.reading().await?;
             let done = deliveries::find(&mut reading, &id, now).await;
             reading.end(done).await
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Generations for Store {
+    async fn generation(&self) -> Result<Generation, DirectoryError> {
+        let store = self.clone();
+        self.run(async move {
+            let mut reading = store.reading().await?;
+            let done = generation::find(&mut reading).await;
+            reading.end(done).await
+        })
+        .await
+    }
+
+    async fn raise_generation(
+        &self,
+        mark: [u8; Generation::MARK],
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<(Generation, Revision), DirectoryError> {
+        let store = self.clone();
+        self.run(async move {
+            let mut writing = store.changing().await?;
+            let done = generation::raise(&mut writing, mark, &actor, now).await;
+            writing.end(done).await
         })
         .await
     }

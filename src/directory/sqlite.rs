@@ -17,9 +17,9 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::{
-    Account, AccountId, Actor, Behind, Change, ContactId, Delivery, Directory, DirectoryError, EndOutcome,
-    InteractionState, KeyCheck, KeyChecks, Listed, LoggedChange, Look, NewDelivery, OpenOutcome, Revision, Seen,
-    Standing,
+    Account, AccountId, Actor, Behind, Change, ContactId, Delivery, Directory, DirectoryError, EndOutcome, Generation,
+    Generations, InteractionState, KeyCheck, KeyChecks, Listed, LoggedChange, Look, NewDelivery, OpenOutcome, Revision,
+    Seen, Standing,
     import::{Finding, Imported, Row, Terms},
     tail::Touched,
 };
@@ -32,10 +32,12 @@ use crate::{
 mod apply;
 mod change_log;
 mod checkup;
+mod copy;
 mod credential;
 mod deliveries;
 mod dump;
 mod escalations;
+mod generation;
 mod import;
 mod interactions;
 mod key_checks;
@@ -55,6 +57,7 @@ mod writer;
 mod tests;
 
 pub use checkup::{Checkup, checkup, key_checks as key_checks_of};
+pub use copy::{copy, file_name, generation_of, renew, settle};
 pub use credential::SqliteCredentials;
 pub use dump::Dump;
 pub(crate) use transaction::{ReadTransaction, WriteTransaction};
@@ -305,6 +308,22 @@ impl Directory for Store {
     async fn find_delivery(&self, id: &str, now: Timestamp) -> Result<Option<Delivery>, DirectoryError> {
         let id = id.to_owned();
         self.read(move |snapshot| deliveries::find(snapshot, &id, now)).await
+    }
+}
+
+#[async_trait]
+impl Generations for Store {
+    async fn generation(&self) -> Result<Generation, DirectoryError> {
+        self.read(generation::find).await
+    }
+
+    async fn raise_generation(
+        &self,
+        mark: [u8; Generation::MARK],
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<(Generation, Revision), DirectoryError> {
+        self.write(move |transaction| generation::raise(transaction, mark, &actor, now)).await
     }
 }
 

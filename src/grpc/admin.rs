@@ -39,6 +39,7 @@ use crate::{
         passphrase::{Passphrases, Whose},
         people::{Outcome, People},
         review::{Part, Reviewing, Reviews},
+        upkeep::{Backup, Upkeep},
     },
     notice::State,
     telemetry::metrics::Metrics,
@@ -70,6 +71,8 @@ pub struct Parts {
     pub import: Import,
     /// The review of accounts.
     pub reviews: Reviews,
+    /// The use cases of backups.
+    pub upkeep: Upkeep,
 }
 
 /// Serves on the admin socket.
@@ -360,6 +363,34 @@ impl AdminService for Admin {
         let (terms, actor) = (parsed(&request.terms_json)?, operator(request.operator)?);
         self.parts.import.end(terms, actor).await.map_err(status)?;
         Ok(Response::new(pb::EndImportResponse {}))
+    }
+
+    async fn note_backup(
+        &self,
+        request: Request<pb::NoteBackupRequest>,
+    ) -> Result<Response<pb::NoteBackupResponse>, Status> {
+        let pb::NoteBackupRequest { made, with_keys, operator: name } = request.into_inner();
+        let step = if made { Backup::Made } else { Backup::Begun };
+        self.parts.upkeep.note_backup(step, with_keys, operator(name)?).await.map_err(status)?;
+        Ok(Response::new(pb::NoteBackupResponse {}))
+    }
+
+    async fn list_peppers(
+        &self,
+        _request: Request<pb::ListPeppersRequest>,
+    ) -> Result<Response<pb::ListPeppersResponse>, Status> {
+        let peppers = self.parts.upkeep.by_pepper().await.map_err(status)?;
+        let pepper_json = peppers.iter().map(json).collect::<Result<_, _>>()?;
+        Ok(Response::new(pb::ListPeppersResponse { pepper_json }))
+    }
+
+    async fn raise_generation(
+        &self,
+        request: Request<pb::RaiseGenerationRequest>,
+    ) -> Result<Response<pb::RaiseGenerationResponse>, Status> {
+        let actor = operator(request.into_inner().operator)?;
+        let (generation, revision) = self.parts.upkeep.raise_generation(actor).await.map_err(status)?;
+        Ok(Response::new(pb::RaiseGenerationResponse { generation: generation.number(), revision: revision.0 }))
     }
 }
 

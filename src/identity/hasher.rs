@@ -246,7 +246,10 @@ impl HashPermit {
                 // `read` has found this pepper, and keys do not change while the pool runs. Another pool's hash differs.
                 let pepper = pool.keys.find(Purpose::Pepper, hash.pepper());
                 let input = passphrase.keyed(pepper.unwrap_or_else(|| pool.keys.active(Purpose::Pepper)));
-                let needs_rehash = hash.is_outdated(pool.cost, pool.keys.active(Purpose::Pepper).id());
+                // A pepper that is staged here is active elsewhere: its hashes are the newest there are.
+                let is_staged = pool.keys.is_staged(Purpose::Pepper, hash.pepper());
+                let newest = if is_staged { hash.pepper() } else { pool.keys.active(Purpose::Pepper).id() };
+                let needs_rehash = hash.is_outdated(pool.cost, newest);
                 let matched = Match { owner: owner.clone(), version, needs_rehash };
                 let expected = Zeroizing::new(*hash.output());
                 self.run(&pool.counts.verified, hash.cost(), input, *hash.salt(), move |output| {

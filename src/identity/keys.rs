@@ -5,19 +5,21 @@
 //! read it (directory 0700, file 0600); wider modes are refused. Knows no store: [`check`] compares with what a store
 //! remembers of the keys.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::directory::CurrentGeneration;
+
 mod check;
 mod file;
 mod seal;
 
 pub use check::{StoredCheck, check};
-pub use file::{create, create_missing, refuse_inside};
+pub use file::{activate, create, create_missing, refuse_inside, retire, stage, standing};
 pub use seal::{Header, RoleSeal};
 
 /// What a key is for. A key never serves two purposes.
@@ -108,6 +110,31 @@ impl From<KeyId> for String {
     }
 }
 
+/// What a key in its file does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyRole {
+    /// It verifies and opens what other sidecars make already, and makes nothing here: the first step of a rotation.
+    Staged,
+    /// It makes all that is new.
+    Active,
+    /// It verifies and opens what it made.
+    Old,
+}
+
+/// A key in its file, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeyStanding {
+    /// Its id.
+    pub id: KeyId,
+    /// What it does.
+    pub role: KeyRole,
+    /// When it was drawn.
+    pub created: jiff::Timestamp,
+    /// When it took over; `None`: it was the first, or is staged.
+    pub activated: Option<jiff::Timestamp>,
+}
+
 /// One key of 256 random bits. No `Debug`, `Display`, `Clone` or serialisation; wiped when dropped.
 pub struct Key {
     id: KeyId,
@@ -155,6 +182,8 @@ impl Key {
 struct Living {
     /// Never empty; the active one is first.
     keys: Vec<Key>,
+    /// Those that make nothing here yet.
+    staged: Vec<KeyId>,
 }
 
 impl Living {
@@ -162,8 +191,8 @@ impl Living {
     /// shares nothing, and serves all the same.
     fn of_cache(dir: &std::path::Path) -> Result<Self, KeyError> {
         match file::load(dir, Purpose::Cache) {
-            Ok(keys) => Ok(Self { keys }),
-            Err(KeyError::Missing(_)) => Ok(Self { keys: vec![Key::draw()?] }),
+            Ok(living) => Ok(living),
+            Err(KeyError::Missing(_)) => Ok(Self { keys: vec![Key::draw()?], staged: Vec::new() }),
             Err(error) => Err(error),
         }
     }
@@ -183,6 +212,7 @@ pub struct KeyRing {
     token: Living,
     digest: Living,
     cache: Living,
+    generation: Arc<CurrentGeneration>,
 }
 
 impl KeyRing {
@@ -192,12 +222,13 @@ impl KeyRing {
     /// When a file is missing, open to others, or not a key file; the error names it.
     pub fn load(dir: &std::path::Path) -> Result<Self, KeyError> {
         file::refuse_open_dir(dir)?;
-        let living = |purpose| file::load(dir, purpose).map(|keys| Living { keys });
+        let living = |purpose| file::load(dir, purpose);
         Ok(Self {
             pepper: living(Purpose::Pepper)?,
             token: living(Purpose::Token)?,
             digest: living(Purpose::Digest)?,
             cache: Living::of_cache(dir)?,
+            generation: Arc::default(),
         })
     }
 
@@ -206,8 +237,14 @@ impl KeyRing {
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn ephemeral() -> Result<Self, getrandom::Error> {
-        let living = || Key::draw().map(|key| Living { keys: vec![key] });
-        Ok(Self { pepper: living()?, token: living()?, digest: living()?, cache: living()? })
+        let living = || Key::draw().map(|key| Living { keys: vec![key], staged: Vec::new() });
+        Ok(Self {
+            pepper: living()?,
+            token: living()?,
+            digest: living()?,
+            cache: living()?,
+            generation: Arc::default(),
+        })
     }
 
     /// The key for new work.
@@ -222,9 +259,21 @@ impl KeyRing {
         self.living(purpose).find(id)
     }
 
+    /// Whether a key verifies and opens what others make already, and makes nothing here yet.
+    #[must_use]
+    pub fn is_staged(&self, purpose: Purpose, id: &KeyId) -> bool {
+        self.living(purpose).staged.contains(id)
+    }
+
     /// The ids of the living keys of a purpose, the active one first.
     pub fn ids(&self, purpose: Purpose) -> impl Iterator<Item = &KeyId> {
         self.living(purpose).keys.iter().map(Key::id)
+    }
+
+    /// The generation of the directory for which tokens are sealed.
+    #[must_use]
+    pub fn generation(&self) -> &Arc<CurrentGeneration> {
+        &self.generation
     }
 
     /// A keyed digest of an id, for the keys of attempt budgets: `what_for` names the budget, `parts` are normalised.

@@ -2,7 +2,8 @@
 //!
 //! PASETO v4.local: nobody reads or alters one without the key. A token is bound to person, channel, interaction,
 //! issuing client, calling number and credential version; it lives for 15 minutes from the proof, and a proof by token
-//! keeps the time of the first, so that a token never yields a fresher one (A5, A22).
+//! keeps the time of the first, so that a token never yields a fresher one (A5, A22). The directory's generation is sealed in:
+//! a directory that was put back honours no token of before.
 
 use jiff::{SignedDuration, Timestamp};
 use pasetors::{
@@ -106,8 +107,9 @@ impl Fault {
 /// When the operating system gives no randomness.
 pub fn seal(keys: &KeyRing, facts: &TokenFacts) -> Result<String, pasetors::errors::Error> {
     let key = keys.active(Purpose::Token);
+    let generation = keys.generation().get();
     let message = serde_json::to_vec(facts).expect("facts have text keys and no floats");
-    LocalToken::encrypt(&cipher_key(key)?, &message, Some(key.id().as_str().as_bytes()), None)
+    LocalToken::encrypt(&cipher_key(key)?, &message, Some(key.id().as_str().as_bytes()), Some(generation.mark()))
 }
 
 /// A token that is ours, unaltered and unexpired. Made only by [`open`].
@@ -215,8 +217,9 @@ fn decrypted(keys: &KeyRing, token: &str) -> Option<TokenFacts> {
     let untrusted = UntrustedToken::<Local, V4>::try_from(token).ok()?;
     let id = KeyId::parse(std::str::from_utf8(untrusted.untrusted_footer()).ok()?)?;
     let key = keys.find(Purpose::Token, &id)?;
-    let footer = id.as_str().as_bytes();
-    let trusted = LocalToken::decrypt(&cipher_key(key).ok()?, &untrusted, Some(footer), None).ok()?;
+    let (footer, generation) = (id.as_str().as_bytes(), keys.generation().get());
+    let trusted =
+        LocalToken::decrypt(&cipher_key(key).ok()?, &untrusted, Some(footer), Some(generation.mark())).ok()?;
     serde_json::from_str(trusted.payload()).ok()
 }
 

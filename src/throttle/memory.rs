@@ -14,6 +14,7 @@ use super::{
     budget::{Rule, Taken, Window},
     reserve::{self, Member, Suspicion, Windows},
 };
+use crate::directory::Generation;
 
 /// Windows behind one lock.
 pub struct MemoryBudgets {
@@ -27,6 +28,8 @@ struct Kept {
     new_keys: HashMap<Key, (i64, u32)>,
     /// Since the counters were lost, or for as long as nothing was.
     past: Past,
+    /// The generation of the directory for which it counts.
+    generation: Generation,
 }
 
 /// What the store knows about its own past.
@@ -51,7 +54,7 @@ impl MemoryBudgets {
     /// Loses every counter, as a store does that restarts empty.
     pub fn lose(&self) {
         let mut kept = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        *kept = Kept { past: Past::Lost, ..Kept::default() };
+        *kept = Kept { past: Past::Lost, generation: kept.generation, ..Kept::default() };
     }
 }
 
@@ -111,7 +114,15 @@ impl Windows for Kept {
         Ok(*keys)
     }
 
-    fn suspicion(&mut self, member: Member, begins_until: Timestamp) -> Result<Suspicion, Infallible> {
+    fn suspicion(
+        &mut self,
+        member: Member,
+        generation: Generation,
+        begins_until: Timestamp,
+    ) -> Result<Suspicion, Infallible> {
+        if std::mem::replace(&mut self.generation, generation) != generation {
+            self.past = Past::Lost;
+        }
         if let Past::Lost = self.past {
             self.past = Past::Suspect { until: begins_until, told: member };
         }

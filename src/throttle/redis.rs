@@ -202,7 +202,11 @@ impl Names {
     fn to_reserve(&self, attempt: &Attempt) -> [String; 10] {
         let [interaction, shared_interaction, number, shared_number, account, client, agent, fleet] =
             self.to_settle(attempt);
-        let marker = format!("{}marker", self.start);
+        // A directory that was put back knows less than these windows: its generation has a past of its own.
+        let marker = match attempt.generation.mark() {
+            [] => format!("{}marker", self.start),
+            mark => format!("{}marker:{}", self.start, HEXLOWER.encode(mark)),
+        };
         let new = self.of_key("new", attempt.spread.client);
         [marker, interaction, shared_interaction, number, shared_number, new, client, agent, fleet, account]
     }

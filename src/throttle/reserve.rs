@@ -6,6 +6,7 @@ use super::{
     AccountBudget, Alarm, Attempt, Grant, Key, Lane, Outcome, Refusal, Reservation, Settings, SourceBudget, Spread,
     budget::{LONGEST_KEPT, Rule, SPAN, Taken},
 };
+use crate::directory::Generation;
 
 /// What a store of windows can do. Each call is atomic; no two need to be together.
 pub(crate) trait Windows {
@@ -28,7 +29,9 @@ pub(crate) trait Windows {
     fn count_new_key(&mut self, client: Key, now: Timestamp) -> Result<u32, Self::Error>;
 
     /// Until when the store is under suspicion. One that has lost its counters begins with `until`, and says so to `member`.
-    fn suspicion(&mut self, member: Member, until: Timestamp) -> Result<Suspicion, Self::Error>;
+    /// So does one that knows the windows of another generation of the directory only.
+    fn suspicion(&mut self, member: Member, generation: Generation, until: Timestamp)
+    -> Result<Suspicion, Self::Error>;
 }
 
 /// Who has a unit: an attempt, or, where different accounts are counted, an account.
@@ -123,7 +126,7 @@ fn narrowing<W: Windows>(
     raised: &mut Vec<Alarm>,
 ) -> Result<Narrowing, W::Error> {
     let begins_until = attempt.now.saturating_add(SPAN).unwrap_or(Timestamp::MAX);
-    let suspicion = windows.suspicion(*attempt.id.as_bytes(), begins_until)?;
+    let suspicion = windows.suspicion(*attempt.id.as_bytes(), attempt.generation, begins_until)?;
     if suspicion.begins {
         raised.push(Alarm::CountersLost);
     }

@@ -1,5 +1,7 @@
 //! From what is known of a call to the attempt that charges for it: normalised ids become keys, here and nowhere else.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     lane::{self, Facts},
 };
 use crate::{
-    directory::{AccountSelector, E164, NumberOfRecord, select::folded},
+    directory::{AccountSelector, CurrentGeneration, E164, NumberOfRecord, select::folded},
     interaction::Attestation,
 };
 
@@ -15,13 +17,20 @@ use crate::{
 pub struct Rules {
     digest: DigestKey,
     settings: Settings,
+    generation: Arc<CurrentGeneration>,
 }
 
 impl Rules {
     /// Rules of these settings.
     #[must_use]
     pub fn new(digest: DigestKey, settings: Settings) -> Self {
-        Self { digest, settings }
+        Self { digest, settings, generation: Arc::default() }
+    }
+
+    /// The same, for the generation in which the directory is.
+    #[must_use]
+    pub fn in_generation(self, generation: Arc<CurrentGeneration>) -> Self {
+        Self { generation, ..self }
     }
 
     /// The settings.
@@ -78,6 +87,7 @@ impl Rules {
         Attempt {
             id,
             now,
+            generation: self.generation.get(),
             lane,
             interaction,
             number,

@@ -6,8 +6,9 @@ use countersign::{
     data_dir::{DataDir, DataDirError},
     directory::{
         AccountId, AccountSelector, Actor, Change, Contact, ContactId, ContactSelector, ContactStatus, Directory,
-        DirectoryError, E164, EndOutcome, INTERACTION_LIFE, InteractionState, KeyCheck, KeyChecks, OpenOutcome,
-        Revision, RoleAssignment, RoleName, Scope, Selection, SiteId, Standing, SubjectHints,
+        DirectoryError, E164, EndOutcome, Generation, Generations, INTERACTION_LIFE, InteractionState, KeyCheck,
+        KeyChecks, OpenOutcome, Revision, RoleAssignment, RoleName, Scope, Selection, SiteId, Standing, SubjectHints,
+        escalations::Escalations,
         import::{ContactRow, Finding, Problem, Row, Terms, Told},
         look::{AttemptFacts, AttemptFrom, Freshness, Look, Seen, Whose},
         sample,

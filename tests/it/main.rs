@@ -19,6 +19,7 @@ mod alike;
 mod answer;
 mod attackers;
 mod audit;
+mod backup;
 mod cancel;
 mod cli;
 mod config;

@@ -108,3 +108,90 @@ async fn after_a_rotation_of_the_pepper_a_passphrase_still_proves_and_is_hashed_
         eventually(async || (sidecar.hashes().made == 1).then_some(())).await;
     }
 }
+
+fn with_keys(home: &Home, from: &Path) {
+    let keys = keys_of(home);
+    fs::remove_dir_all(&keys).unwrap();
+    fs::create_dir(&keys).unwrap();
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o700)).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), keys.join(file.file_name())).unwrap();
+    }
+}
+
+async fn again(home: Home) -> Sidecar {
+    Sidecar::start_at(home, PATIENT, Arc::new(SystemClock::start())).await
+}
+
+/// How many credentials each pepper has hashed, as an operator sees it.
+async fn uses(home: &Home) -> Vec<(String, String, u64)> {
+    let shown = crate::people::shown(home, &["keys", "status", "--json"]).await;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let text = |key: &serde_json::Value, name: &str| key[name].as_str().unwrap().to_owned();
+    let keys = shown["keys"].as_array().unwrap().iter().filter(|key| key["purpose"] == "pepper");
+    keys.map(|key| (text(key, "id"), text(key, "role"), key["credentials"].as_u64().unwrap())).collect()
+}
+
+// proves: N4, N5
+#[tokio::test]
+async fn a_fleet_rotates_its_keys_in_two_steps_and_nobody_is_refused_at_any_moment() {
+    let home = lived_in().await;
+    let (before, staged) = (home.path("keys-before"), home.path("keys-staged"));
+    let copy_to = |to: &Path| {
+        fs::create_dir(to).unwrap();
+        for file in fs::read_dir(keys_of(&home)).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    };
+    copy_to(&before);
+    let dir = keys_of(&home);
+    let now = Timestamp::now();
+    for purpose in [Purpose::Pepper, Purpose::Token] {
+        keys::stage(&dir, purpose, now).unwrap();
+    }
+    copy_to(&staged);
+    let verify = || ask(Phone, "identity.verify").by(sample::ADA).within("call-1").saying(PHRASE);
+    let allowed = (Decision::Allow, Reason::Permitted);
+
+    // The first sidecar has the staged keys: it makes nothing with them, and one without them still starts.
+    let sidecar = again(home).await;
+    assert_eq!(decided(&sidecar.client("ivr").insist(verify()).await.unwrap()), allowed);
+    let counted: Vec<_> =
+        uses(&sidecar.home).await.into_iter().map(|(_, role, credentials)| (role, credentials)).collect();
+    assert_eq!(counted, [("staged".to_owned(), 0), ("active".to_owned(), 1)]);
+    let home = sidecar.stop().await;
+    with_keys(&home, &before);
+    let sidecar = again(home).await;
+    assert_eq!(decided(&sidecar.client("ivr").insist(verify()).await.unwrap()), allowed);
+    let home = sidecar.stop().await;
+
+    // One sidecar activates them: what it makes, one that has them staged takes, and does not undo.
+    with_keys(&home, &staged);
+    for purpose in [Purpose::Pepper, Purpose::Token] {
+        keys::activate(&keys_of(&home), purpose, now).unwrap();
+    }
+    let sidecar = again(home).await;
+    let proved = sidecar.client("ivr").insist(verify()).await.unwrap();
+    assert_eq!(decided(&proved), allowed);
+    let counted: Vec<_> =
+        uses(&sidecar.home).await.into_iter().map(|(_, role, credentials)| (role, credentials)).collect();
+    assert_eq!(counted, [("active".to_owned(), 1), ("old".to_owned(), 0)], "hashed anew at the next success");
+    let home = sidecar.stop().await;
+    with_keys(&home, &staged);
+    let sidecar = again(home).await;
+    let token = proved.verification.unwrap().token;
+    let shown = ask(Phone, "account.view").within("call-1").with_token(&token);
+    assert_eq!(decided(&sidecar.client("orders").authorize(shown).await.unwrap()), allowed, "the token stays good");
+    assert_eq!(decided(&sidecar.client("ivr").insist(verify()).await.unwrap()), allowed);
+    let counted: Vec<_> =
+        uses(&sidecar.home).await.into_iter().map(|(_, role, credentials)| (role, credentials)).collect();
+    assert_eq!(counted, [("staged".to_owned(), 1), ("active".to_owned(), 0)], "no hash goes back");
+    let home = sidecar.stop().await;
+
+    // Only who missed the first step is told so, and does not start.
+    with_keys(&home, &before);
+    let said = refused(&home).await;
+    assert!(said.contains("pepper.key") && said.contains("is gone"), "{said}");
+}

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use countersign::{
     data_dir::DataDir,
     directory::{
-        AccountId, AccountSelector, Actor, Change, ContactId, ContactStatus, Credentials, Directory, E164, Enrolment,
-        Look, Revision, SubjectHints,
+        AccountId, AccountSelector, Actor, Change, ContactId, ContactStatus, Credentials, CurrentGeneration, Directory,
+        E164, Enrolment, Generation, Look, Revision, SubjectHints,
         credential::{
             Absent, CredentialVersion, Granted, Held, NewPassphrase, Owner, Reopened, SetMethod, Settled,
             StoredHashText, Success, Target, Tried,

@@ -6,7 +6,7 @@ use super::Finding;
 use crate::{
     config::Config,
     directory::sqlite,
-    identity::keys::{self, KeyError, KeyRing, Purpose, StoredCheck},
+    identity::keys::{self, KeyError, KeyRing, KeyRole, Purpose, StoredCheck},
 };
 
 const CHECK: &str = "keys";
@@ -55,11 +55,31 @@ pub(super) fn findings(config: &Config, store: &Path, is_new: bool) -> Vec<Findi
     match keys::check(&ring, &known) {
         Err(error) => vec![faulty(&error)],
         Ok(_) => {
+            if let Some(staged) = staged(directory) {
+                return vec![staged];
+            }
             let each = Purpose::ALL.map(|purpose| format!("{} {}", purpose.name(), ring.active(purpose).id()));
             let compared = if known.is_empty() { "no store works with them yet" } else { "those of the store" };
             vec![Finding::sound(CHECK, format!("{}; {compared}", each.join(", ")))]
         }
     }
+}
+
+/// A rotation that was begun and not ended.
+fn staged(directory: &Path) -> Option<Finding> {
+    for purpose in Purpose::ALL.into_iter().filter(|purpose| directory.join(purpose.file_name()).exists()) {
+        let standing = keys::standing(directory, purpose).ok()?;
+        let Some(key) = standing.iter().find(|key| key.role == KeyRole::Staged) else { continue };
+        let (name, shown) = (purpose.name(), directory.display());
+        return Some(Finding::look(
+            CHECK,
+            format!("{name} key {} is staged since {:.0} and makes nothing yet", key.id, key.created),
+            format!(
+                "once every sidecar has the file: countersign keys rotate {name} --dir {shown} --activate;                  docs/operations.md, A key is changed"
+            ),
+        ));
+    }
+    None
 }
 
 fn faulty(error: &KeyError) -> Finding {

@@ -15,7 +15,7 @@ use crate::{
         Actor, ContactId, DirectoryError, Revision,
         credential::{
             Absent, CredentialRef, CredentialStatus, CredentialVersion, Credentials, Granted, Held, NewPassphrase,
-            Owner, Reopened, SetMethod, Settled, StoredHashText, Success, Target, Tried,
+            Owner, PepperUse, Reopened, SetMethod, Settled, StoredHashText, Success, Target, Tried,
         },
     },
     throttle::{
@@ -101,6 +101,16 @@ impl Credentials for PostgresCredentials {
         self.store.run(work).await
     }
 
+    async fn by_pepper(&self) -> Result<Vec<PepperUse>, DirectoryError> {
+        let store = self.store.clone();
+        let work = async move {
+            let mut reading = store.reading().await?;
+            let done = by_pepper(&mut reading).await;
+            reading.end(done).await
+        };
+        self.store.run(work).await
+    }
+
     async fn status(&self, owner: &Owner, now: Timestamp) -> Result<Option<CredentialStatus>, DirectoryError> {
         let (store, owner, floor) = (self.store.clone(), owner.clone(), self.floor);
         let work = async move {
@@ -110,6 +120,19 @@ impl Credentials for PostgresCredentials {
         };
         self.store.run(work).await
     }
+}
+
+async fn by_pepper(reading: &mut Reading) -> Result<Vec<PepperUse>, DirectoryError> {
+    let statement = sqlx::query(
+        "SELECT coalesce(substring(phc from 'keyid=([0-9a-f]{8})'), '') AS pepper, count(*)
+         FROM countersign.credential_hash GROUP BY pepper ORDER BY pepper",
+    );
+    let uses = reading.rows(statement).await?;
+    let uses = uses.iter().map(|row| {
+        let credentials = u64::try_from(get::<i64>(row, 1)?).unwrap_or_default();
+        Ok(PepperUse { key_id: get(row, 0)?, credentials })
+    });
+    uses.collect()
 }
 
 /// Counts a failure in advance and reads the hash, or does neither; see `countersign.reserve` of the database.

@@ -136,7 +136,7 @@ CREATE TABLE IF NOT EXISTS countersign.migration (
     applied timestamptz NOT NULL DEFAULT clock_timestamp()
 )";
 
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration { sql: include_str!("../../../migrations/postgres/0001_directory.sql"), least: 1 },
     Migration { sql: include_str!("../../../migrations/postgres/0002_credentials.sql"), least: 2 },
     Migration { sql: include_str!("../../../migrations/postgres/0003_changes.sql"), least: 3 },
@@ -144,6 +144,7 @@ const MIGRATIONS: [Migration; 7] = [
     Migration { sql: include_str!("../../../migrations/postgres/0005_copy.sql"), least: 4 },
     Migration { sql: include_str!("../../../migrations/postgres/0006_notices.sql"), least: 4 },
     Migration { sql: include_str!("../../../migrations/postgres/0007_review.sql"), least: 4 },
+    Migration { sql: include_str!("../../../migrations/postgres/0008_generation.sql"), least: 4 },
 ];
 
 /// "COUNTSGN", as a number: of all that lock by number in this database, only sidecars use it.

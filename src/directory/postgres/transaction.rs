@@ -177,6 +177,11 @@ impl Writing {
         Ok(DirectoryRows { revision, transaction: self })
     }
 
+    /// Notes a change that touches everything and that the database has logged by itself.
+    pub(super) fn made_elsewhere(&mut self, revision: Revision) {
+        self.made.push(Touched { revision, account: None, interaction: None });
+    }
+
     /// Commits, or undoes everything if the work failed. Answered only when the commit is durable.
     pub(super) async fn end<T>(mut self, done: Result<T, DirectoryError>) -> Result<T, DirectoryError> {
         let last = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };

@@ -64,7 +64,7 @@ pub fn key_checks(folder: &Path, purpose: &str) -> Result<Vec<KeyCheck>, Directo
     }
 }
 
-fn open(folder: &Path) -> Result<Option<Connection>, OpenError> {
+pub(super) fn open(folder: &Path) -> Result<Option<Connection>, OpenError> {
     let path = folder.join(FILE);
     if !path.try_exists()? {
         return Ok(None);

@@ -15,7 +15,7 @@ use crate::{
         AccountId, Actor, ContactId, ContactStatus, DirectoryError, Revision,
         credential::{
             Absent, CredentialRef, CredentialStatus, CredentialVersion, Credentials, Granted, Held, NewPassphrase,
-            Owner, Reopened, SetMethod, Settled, StoredHashText, Success, Target, Tried,
+            Owner, PepperUse, Reopened, SetMethod, Settled, StoredHashText, Success, Target, Tried,
         },
         shape::invalid,
     },
@@ -76,10 +76,28 @@ impl Credentials for SqliteCredentials {
         self.store.write(move |transaction| change::reopen(transaction, &contact, floor, &actor, now)).await
     }
 
+    async fn by_pepper(&self) -> Result<Vec<PepperUse>, DirectoryError> {
+        self.store.read(by_pepper).await
+    }
+
     async fn status(&self, owner: &Owner, now: Timestamp) -> Result<Option<CredentialStatus>, DirectoryError> {
         let (owner, floor) = (owner.clone(), self.floor);
         self.store.read(move |snapshot| status(snapshot, &owner, floor, now)).await
     }
+}
+
+fn by_pepper(snapshot: &ReadTransaction<'_>) -> Result<Vec<PepperUse>, DirectoryError> {
+    let counted = snapshot.rows(
+        "SELECT CASE WHEN instr(phc, 'keyid=') > 0 THEN substr(phc, instr(phc, 'keyid=') + 6, 8) ELSE '' END AS pepper,
+                count(*)
+         FROM credential_hash GROUP BY pepper ORDER BY pepper",
+        (),
+        |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)),
+    )?;
+    let uses = counted.into_iter();
+    Ok(uses
+        .map(|(key_id, count)| PepperUse { key_id, credentials: u64::try_from(count).unwrap_or_default() })
+        .collect())
 }
 
 /// How many active contacts of the account have a passphrase of their own.

@@ -94,11 +94,27 @@ impl<'c> WriteTransaction<'c> {
 
     /// Appends a row to the change log; with it, rows of the directory can be written.
     pub(crate) fn change(&self, new: NewChange<'_>) -> Result<DirectoryRows<'_>, DirectoryError> {
+        self.log(new, None)
+    }
+
+    /// Appends a row to the change log that lies `apart` above all others, and touches everything.
+    pub(super) fn begin_generation(
+        &self,
+        actor: &Actor,
+        apart: u64,
+        at: Timestamp,
+    ) -> Result<DirectoryRows<'_>, DirectoryError> {
+        let first = self.revision()?.0.saturating_add(apart);
+        let new = NewChange { actor, account: None, interaction: None, kind: "raise_generation", at };
+        self.log(new, Some(i64::try_from(first).map_err(|_| super::defect("no revisions are left"))?))
+    }
+
+    fn log(&self, new: NewChange<'_>, revision: Option<i64>) -> Result<DirectoryRows<'_>, DirectoryError> {
         let (actor_kind, actor_name) = change_log::columns(new.actor);
         let at = new.at.as_microsecond();
         self.execute(
-            "INSERT INTO change_log (at, actor_kind, actor_name, account, kind, interaction_group, interaction_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO change_log (at, actor_kind, actor_name, account, kind, interaction_group, interaction_id, revision)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             (
                 at,
                 actor_kind,
@@ -107,6 +123,7 @@ impl<'c> WriteTransaction<'c> {
                 new.kind,
                 new.interaction.map(|key| &key.group),
                 new.interaction.map(|key| &key.id),
+                revision,
             ),
         )?;
         let revision = self.revision()?;

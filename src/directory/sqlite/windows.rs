@@ -11,7 +11,7 @@ use super::{
     transaction::{WriteTransaction, timestamp},
 };
 use crate::{
-    directory::DirectoryError,
+    directory::{DirectoryError, Generation},
     throttle::{
         Attempt, Budgets, Key, Outcome, Reservation, Settings, ThrottleError,
         budget::{LONGEST_KEPT, Rule, SPAN, Taken, Window},
@@ -129,13 +129,25 @@ impl Windows for Rows<'_, '_> {
         Ok(keys.unwrap_or(u32::MAX))
     }
 
-    fn suspicion(&mut self, _member: Member, until: Timestamp) -> Result<Suspicion, DirectoryError> {
-        let known =
-            self.transaction.find_row("SELECT suspect_until FROM throttle_store", (), |row| timestamp(row, 0))?;
+    fn suspicion(
+        &mut self,
+        _member: Member,
+        generation: Generation,
+        until: Timestamp,
+    ) -> Result<Suspicion, DirectoryError> {
+        let known = self.transaction.find_row(
+            "SELECT suspect_until FROM throttle_store WHERE generation = ?1",
+            [generation.mark()],
+            |row| timestamp(row, 0),
+        )?;
         if let Some(until) = known {
             return Ok(Suspicion { until, begins: false });
         }
-        self.transaction.execute("INSERT INTO throttle_store (suspect_until) VALUES (?1)", [until.as_microsecond()])?;
+        self.transaction.execute("DELETE FROM throttle_store", ())?;
+        self.transaction.execute(
+            "INSERT INTO throttle_store (suspect_until, generation) VALUES (?1, ?2)",
+            (until.as_microsecond(), generation.mark()),
+        )?;
         Ok(Suspicion { until, begins: true })
     }
 }

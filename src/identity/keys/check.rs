@@ -48,11 +48,12 @@ pub fn check(ring: &KeyRing, stored: &[StoredCheck]) -> Result<Vec<StoredCheck>,
             None => return Err(KeyError::Gone { purpose: known.purpose, id: known.id.clone() }),
         }
     }
-    // What seals a cache may be lost and be another tomorrow.
+    // What seals a cache may be lost and be another tomorrow. A key that is staged has made nothing yet: a sidecar of the fleet
+    // to which its file has not come must still start.
     let ours = Purpose::ALL
         .into_iter()
         .filter(|purpose| *purpose != Purpose::Cache)
-        .flat_map(|purpose| ring.living(purpose).keys.iter().map(move |key| of(purpose, key)).collect::<Vec<_>>());
+        .map(|purpose| of(purpose, ring.active(purpose)));
     Ok(ours.filter(|check| !stored.contains(check)).collect())
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use zeroize::Zeroizing;
 
-use super::{Key, KeyError, KeyId, Purpose};
+use super::{Key, KeyError, KeyId, KeyRole, KeyStanding, Living, Purpose};
 
 /// The modes: what the owner has, and nobody else.
 const DIR_MODE: u32 = 0o700;
@@ -38,6 +38,9 @@ struct KeyFile {
 struct Entry {
     id: KeyId,
     created: Timestamp,
+    /// Since when it is the active one, or was; absent for one that was so from the beginning, or never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    activated: Option<Timestamp>,
     secret: Secret,
 }
 
@@ -67,12 +70,93 @@ impl<'de> Deserialize<'de> for Secret {
 /// # Errors
 /// When directory or file are open to others, not key files, or cannot be written. Nothing is changed then.
 pub fn create(dir: &Path, purpose: Purpose, now: Timestamp) -> Result<KeyId, KeyError> {
+    add(dir, purpose, now, Added::Active)
+}
+
+/// Makes a new key for `purpose` that verifies and opens, and makes nothing: the first of two steps of a rotation. It becomes
+/// the active one with [`activate`], once every sidecar has loaded it.
+///
+/// # Errors
+/// As [`create`]; and when one is staged already, or there is no key to take over from.
+pub fn stage(dir: &Path, purpose: Purpose, now: Timestamp) -> Result<KeyId, KeyError> {
+    let standing = standing(dir, purpose)?;
+    if let Some(staged) = standing.iter().find(|key| key.role == KeyRole::Staged) {
+        let why = format!("holds a staged key already, {}: activate it, or retire it", staged.id);
+        return Err(KeyError::Malformed { path: dir.join(purpose.file_name()), why });
+    }
+    add(dir, purpose, now, Added::Staged)
+}
+
+/// Makes the staged key the active one: the second step of a rotation. The one before it stays alive for what it made.
+///
+/// # Errors
+/// As [`create`]; and when no key is staged.
+pub fn activate(dir: &Path, purpose: Purpose, now: Timestamp) -> Result<KeyId, KeyError> {
+    let staged = standing(dir, purpose)?.into_iter().find(|key| key.role == KeyRole::Staged);
+    let path = dir.join(purpose.file_name());
+    let Some(KeyStanding { id, .. }) = staged else {
+        let why = format!("holds no staged key: begin with countersign keys rotate {}", purpose.name());
+        return Err(KeyError::Malformed { path, why });
+    };
+    let mut file = read(dir, purpose)?;
+    for entry in file.key.iter_mut().filter(|entry| entry.id == id) {
+        entry.activated = Some(now);
+    }
+    file.active = id.clone();
+    write(dir, purpose, &file)?;
+    Ok(id)
+}
+
+/// Removes a key that is not the active one. What was made with it counts no more.
+///
+/// # Errors
+/// As [`create`]; and when it is the active one, or not there.
+pub fn retire(dir: &Path, purpose: Purpose, id: &KeyId) -> Result<(), KeyError> {
+    let mut file = read(dir, purpose)?;
+    let path = dir.join(purpose.file_name());
+    if file.active == *id {
+        return Err(KeyError::Malformed { path, why: format!("key {id} is the active one: rotate first") });
+    }
+    let before = file.key.len();
+    file.key.retain(|entry| entry.id != *id);
+    if file.key.len() == before {
+        return Err(KeyError::Malformed { path, why: format!("holds no key {id}") });
+    }
+    write(dir, purpose, &file)
+}
+
+/// The keys of a purpose, as its file has them, the newest first. No secret is among it.
+///
+/// # Errors
+/// When the file is missing, open to others, or not a key file.
+pub fn standing(dir: &Path, purpose: Purpose) -> Result<Vec<KeyStanding>, KeyError> {
+    let file = read(dir, purpose)?;
+    let active = file.key.iter().position(|entry| entry.id == file.active).unwrap_or_default();
+    let role = |at: usize| match at.cmp(&active) {
+        std::cmp::Ordering::Less => KeyRole::Staged,
+        std::cmp::Ordering::Equal => KeyRole::Active,
+        std::cmp::Ordering::Greater => KeyRole::Old,
+    };
+    let keys = file.key.into_iter().enumerate();
+    Ok(keys
+        .map(|(at, Entry { id, created, activated, .. })| KeyStanding { id, created, activated, role: role(at) })
+        .collect())
+}
+
+/// What a new key is from the beginning.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Added {
+    Active,
+    Staged,
+}
+
+fn add(dir: &Path, purpose: Purpose, now: Timestamp, added: Added) -> Result<KeyId, KeyError> {
     make_dir(dir)?;
     refuse_open_dir(dir)?;
     let key = Key::draw()?;
-    let mut entries = match read(dir, purpose) {
-        Ok(file) => file.key,
-        Err(KeyError::Missing(_)) => Vec::new(),
+    let (mut entries, active) = match read(dir, purpose) {
+        Ok(file) => (file.key, Some(file.active)),
+        Err(KeyError::Missing(_)) => (Vec::new(), None),
         Err(error) => return Err(error),
     };
     if entries.len() >= MOST_KEYS {
@@ -80,8 +164,10 @@ pub fn create(dir: &Path, purpose: Purpose, now: Timestamp) -> Result<KeyId, Key
         return Err(KeyError::Malformed { path: dir.join(purpose.file_name()), why });
     }
     let id = key.id;
-    entries.insert(0, Entry { id: id.clone(), created: now, secret: Secret(key.secret) });
-    write(dir, purpose, &KeyFile { purpose, active: id.clone(), key: entries })?;
+    let activated = (added == Added::Active && active.is_some()).then_some(now);
+    entries.insert(0, Entry { id: id.clone(), created: now, activated, secret: Secret(key.secret) });
+    let active = active.filter(|_| added == Added::Staged).unwrap_or_else(|| id.clone());
+    write(dir, purpose, &KeyFile { purpose, active, key: entries })?;
     Ok(id)
 }
 
@@ -118,13 +204,15 @@ pub(super) fn refuse_open_dir(dir: &Path) -> Result<(), KeyError> {
     refuse_open(dir, found.permissions().mode(), DIR_MODE)
 }
 
-/// The keys of a purpose, the active one first.
-pub(super) fn load(dir: &Path, purpose: Purpose) -> Result<Vec<Key>, KeyError> {
-    let mut entries = read(dir, purpose)?;
+/// The keys of a purpose.
+pub(super) fn load(dir: &Path, purpose: Purpose) -> Result<Living, KeyError> {
+    let entries = read(dir, purpose)?;
     let active = entries.key.iter().position(|entry| entry.id == entries.active);
     let active = active.expect("read() has found the active key");
-    entries.key.swap(0, active);
-    Ok(entries.key.into_iter().map(|entry| Key { id: entry.id, secret: entry.secret.0 }).collect())
+    let staged = entries.key.iter().take(active).map(|entry| entry.id.clone()).collect();
+    let mut keys: Vec<_> = entries.key.into_iter().map(|entry| Key { id: entry.id, secret: entry.secret.0 }).collect();
+    keys.swap(0, active);
+    Ok(Living { keys, staged })
 }
 
 fn read(dir: &Path, purpose: Purpose) -> Result<KeyFile, KeyError> {

@@ -62,6 +62,37 @@ fn a_new_key_is_active_and_the_old_one_stays_alive() {
 }
 
 #[test]
+fn a_rotation_stages_a_key_that_makes_nothing_and_then_lets_it_take_over() {
+    // proves: N5
+    let (_home, dir) = made();
+    let before = KeyRing::load(&dir).unwrap();
+    let (old, stored) = (before.active(Purpose::Pepper).id().clone(), check(&before, &[]).unwrap());
+    assert!(activate(&dir, Purpose::Pepper, NOW).unwrap_err().to_string().contains("no staged key"));
+
+    let new = stage(&dir, Purpose::Pepper, NOW).unwrap();
+    let ring = KeyRing::load(&dir).unwrap();
+    assert_eq!(ring.ids(Purpose::Pepper).collect::<Vec<_>>(), [&old, &new]);
+    assert!(ring.is_staged(Purpose::Pepper, &new) && !ring.is_staged(Purpose::Pepper, &old));
+    assert_eq!(check(&ring, &stored).unwrap(), [], "a sidecar without the file must still start");
+    assert!(stage(&dir, Purpose::Pepper, NOW).unwrap_err().to_string().contains("staged key already"));
+    let roles =
+        |purpose| standing(&dir, purpose).unwrap().into_iter().map(|key| (key.id, key.role)).collect::<Vec<_>>();
+    assert_eq!(roles(Purpose::Pepper), [(new.clone(), KeyRole::Staged), (old.clone(), KeyRole::Active)]);
+
+    assert_eq!(activate(&dir, Purpose::Pepper, NOW).unwrap(), new);
+    let ring = KeyRing::load(&dir).unwrap();
+    assert_eq!(ring.ids(Purpose::Pepper).collect::<Vec<_>>(), [&new, &old]);
+    assert!(!ring.is_staged(Purpose::Pepper, &new) && !ring.is_staged(Purpose::Pepper, &old));
+    assert_eq!(check(&ring, &stored).unwrap().iter().map(|check| &check.id).collect::<Vec<_>>(), [&new]);
+    assert_eq!(roles(Purpose::Pepper), [(new.clone(), KeyRole::Active), (old.clone(), KeyRole::Old)]);
+
+    assert!(retire(&dir, Purpose::Pepper, &new).unwrap_err().to_string().contains("is the active one"));
+    retire(&dir, Purpose::Pepper, &old).unwrap();
+    assert_eq!(roles(Purpose::Pepper), [(new, KeyRole::Active)]);
+    assert!(retire(&dir, Purpose::Pepper, &old).is_err());
+}
+
+#[test]
 fn what_others_may_read_is_refused_by_name() {
     let (_home, dir) = made();
     let file = dir.join("token.key");

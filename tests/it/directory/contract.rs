@@ -520,3 +520,27 @@ pub(super) async fn rows_are_imported_all_or_none_and_twice_is_once(directory: S
     assert_eq!((again.created, again.changed, again.unchanged), (0, 0, 2));
     assert_eq!(directory.revision().await.unwrap(), imported.revision);
 }
+
+pub(super) async fn another_generation_begins_above_all_and_ends_what_waits(
+    store: &(impl Directory + Escalations + Generations),
+) {
+    let before = fill(store).await;
+    assert_eq!(store.generation().await.unwrap(), Generation::default());
+    assert_eq!(Generation::default().mark(), [0_u8; 0]);
+    let _opened = store.open_escalation(escalation("esc-1", sample::GRACE, "order-1"), PendingLimits::default()).await;
+    let operator = Actor::Operator("root".into());
+    let (first, revision) = store.raise_generation([1; 16], operator.clone(), later(1)).await.unwrap();
+    assert_eq!((first.number(), first.mark()), (1, [1; 16].as_slice()));
+    assert_eq!(store.generation().await.unwrap(), first);
+    assert!(revision.0 >= before.0 + (1 << 32), "{revision:?} after {before:?}");
+    let log = store.changes_after(Revision(revision.0 - 1), 1).await.unwrap();
+    assert_eq!((log[0].kind.as_str(), &log[0].account, &log[0].actor), ("raise_generation", &None, &operator));
+    let waits = store.find_escalation("esc-1", later(2)).await.unwrap().unwrap();
+    assert_eq!(waits.state, EscalationState::Expired);
+
+    let next = store.apply(sample::changes(now()), operator.clone(), later(2)).await.unwrap();
+    assert!(next > revision, "changes go on from there");
+    let (second, later_revision) = store.raise_generation([2; 16], operator, later(3)).await.unwrap();
+    assert_eq!((second.number(), second.mark()), (2, [2; 16].as_slice()));
+    assert!(later_revision.0 >= next.0 + (1 << 32));
+}

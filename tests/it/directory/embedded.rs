@@ -35,6 +35,14 @@ on_sqlite! {
     listings_come_in_pages_in_the_order_of_ids,
 }
 
+#[tokio::test]
+async fn another_generation_begins_above_all_and_ends_what_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    super::contract::another_generation_begins_above_all_and_ends_what_waits(&store).await;
+    store.close();
+}
+
 // proves: S13
 #[tokio::test]
 async fn the_primary_admin_leaves_only_after_a_successor() {

@@ -1,7 +1,7 @@
 //! What every store must do with escalations, in an empty store of its own.
 
 use countersign::{
-    directory::escalations::{After, Escalations, Permits, SettleOutcome, Settlement, UseOutcome, Wanted},
+    directory::escalations::{After, Permits, SettleOutcome, Settlement, UseOutcome, Wanted},
     escalation::{
         APPROVAL_LIFE, Filed, Settled,
         rules::{Claim, Sight, Step, Withheld, Worthless},

@@ -38,6 +38,13 @@ on_postgres! {
     listings_come_in_pages_in_the_order_of_ids,
 }
 
+#[tokio::test]
+async fn another_generation_begins_above_all_and_ends_what_waits() {
+    let store = Database::new().await.store().await;
+    super::contract::another_generation_begins_above_all_and_ends_what_waits(&store).await;
+    store.close();
+}
+
 // proves: S13
 #[tokio::test]
 async fn the_primary_admin_leaves_only_after_a_successor() {

@@ -11,11 +11,19 @@ pub struct Call {
     account: &'static str,
     lane: Lane,
     at: Timestamp,
+    generation: Generation,
 }
 
 impl Call {
     pub fn new(interaction: &str) -> Self {
-        Self { interaction: interaction.into(), number: None, account: sample::ACME, lane: Lane::Unfamiliar, at: now() }
+        Self {
+            interaction: interaction.into(),
+            number: None,
+            account: sample::ACME,
+            lane: Lane::Unfamiliar,
+            at: now(),
+            generation: Generation::default(),
+        }
     }
 
     pub fn from(self, number: E164) -> Self {
@@ -28,6 +36,10 @@ impl Call {
 
     pub fn at(self, at: Timestamp) -> Self {
         Self { at, ..self }
+    }
+
+    pub fn in_generation(self, generation: Generation) -> Self {
+        Self { generation, ..self }
     }
 
     pub fn familiar(self) -> Self {
@@ -53,7 +65,9 @@ impl Call {
             calling_number: self.number.as_ref(),
             attestation: Some(Attestation::A),
         };
-        rules().attempt(draw(), &source, &Aim { said, charged }, self.lane, self.at)
+        let generation = Arc::new(CurrentGeneration::default());
+        generation.enter(self.generation);
+        rules().in_generation(generation).attempt(draw(), &source, &Aim { said, charged }, self.lane, self.at)
     }
 }
 
@@ -387,6 +401,35 @@ fn under_suspicion_one_place_is_left_where_there_was_only_one() {
         for budgets in [&memory as &dyn Budgets, &redis] {
             granted(reserve(budgets, &Call::new("1").from(number(1))).await);
             refused(reserve(budgets, &Call::new("1").from(number(1))).await);
+        }
+    });
+}
+
+// proves: A36, N3
+#[test]
+fn a_directory_that_was_put_back_is_suspicion_in_every_store() {
+    block_on(async {
+        let memory = MemoryBudgets::new(Settings::default());
+        let sampled = Sampled::new().await;
+        let sqlite = sampled.budgets(Settings::default());
+        let server = Server::start(&[]);
+        let redis = in_redis(&server, Settings::default()).await;
+        server.say::<()>("FLUSHALL");
+        // Whatever these stores were before, they are in the first generation now, and no longer new.
+        let later = |day: i64| after(day * 200_000);
+        for budgets in [&memory as &dyn Budgets, &sqlite, &redis] {
+            drop(reserve(budgets, &Call::new("begun").from(number(8))).await);
+            let full = granted(reserve(budgets, &Call::new("full").from(number(9)).at(later(1))).await);
+            assert_eq!((full.tries_left, full.raised.as_slice()), (2, [].as_slice()));
+            let generation = Generation::new(1, [7; 16]);
+            let first = granted(reserve(budgets, &Call::new("1").at(later(2)).in_generation(generation)).await);
+            assert_eq!((first.tries_left, first.raised.as_slice()), (1, [Alarm::CountersLost].as_slice()));
+            let second = granted(reserve(budgets, &Call::new("2").at(later(2)).in_generation(generation)).await);
+            assert_eq!((second.tries_left, second.raised.as_slice()), (1, [].as_slice()), "it is told once");
+            let familiar = Call::new("3").from(number(2)).familiar().at(later(2)).in_generation(generation);
+            assert_eq!(granted(reserve(budgets, &familiar).await).tries_left, 2);
+            let next_day = granted(reserve(budgets, &Call::new("4").at(later(3)).in_generation(generation)).await);
+            assert_eq!(next_day.tries_left, 2, "for a day");
         }
     });
 }

@@ -288,7 +288,8 @@ async fn a_fleet_is_told_that_its_database_was_put_back_and_notices_while_it_run
     let output = command(&sidecar.home, &["directory", "restored"]).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("generation 1 "), "{said}");
-    eventually(async || (shows(&sidecar, "call-1", &token).await == ASKED_FOR_PROOF).then_some(())).await;
+    let ends = eventually(async || (shows(&sidecar, "call-1", &token).await == ASKED_FOR_PROOF).then_some(()));
+    Box::pin(ends).await;
     let wrong = sidecar.client("ivr").insist(stranger()).await.unwrap();
     assert_eq!(wrong.challenge.unwrap().attempts_left, Some(1), "strangers start half spent");
     let fresh = proved(&sidecar.client("ivr"), "call-2", PHRASE).await;

@@ -32,10 +32,10 @@ pub fn copy(from: &Path, to: &DataDir, mut tell: impl FnMut(u64, u64)) -> Result
             let progress = backup.progress();
             let (all, left) = (count(progress.pagecount), count(progress.remaining));
             tell(all.saturating_sub(left), all);
-            match step {
-                StepResult::Done => break,
-                _ => std::thread::yield_now(),
+            if step == StepResult::Done {
+                break;
             }
+            std::thread::yield_now();
         }
     }
     // The last to close a file takes its log into it.

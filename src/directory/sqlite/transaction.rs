@@ -105,7 +105,7 @@ impl<'c> WriteTransaction<'c> {
         at: Timestamp,
     ) -> Result<DirectoryRows<'_>, DirectoryError> {
         let first = self.revision()?.0.saturating_add(apart);
-        let new = NewChange { actor, account: None, interaction: None, kind: "raise_generation", at };
+        let new = NewChange { actor, account: None, interaction: None, kind: "raise_generation", at, tells: &[] };
         self.log(new, Some(i64::try_from(first).map_err(|_| super::defect("no revisions are left"))?))
     }
 

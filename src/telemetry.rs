@@ -15,9 +15,10 @@ use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::{FilterExt, ParseError, filter_fn},
+    filter::{ParseError, filter_fn},
     fmt,
     layer::SubscriberExt,
+    registry::LookupSpan,
     util::SubscriberInitExt,
 };
 
@@ -45,9 +46,8 @@ pub fn start(log: &Log) -> Result<Flush, ParseError> {
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(writer).boxed(),
     };
     let wanted = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(&log.filter)?;
-    let lines = lines.with_filter(wanted.and(filter_fn(is_safe)));
     // A process that has a subscriber keeps it: only tests start twice.
-    if tracing_subscriber::registry().with(lines).try_init().is_ok() {
+    if filtered(wanted).with(lines).try_init().is_ok() {
         drop(DROPPED.set(dropped));
     }
     Ok(Flush(guard))
@@ -64,6 +64,12 @@ static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 /// Lines that may wait for the thread: some 4 MiB of calls.
 const MOST_WAITING: usize = 8_192;
 
+/// What hears only what is wanted and safe. The filters are of the whole subscriber and not of a layer: where a crate asks whether
+/// it would be heard and then says nothing, as sqlx does with each statement, a filter of a layer would lose the next line.
+fn filtered(wanted: EnvFilter) -> impl tracing::Subscriber + for<'s> LookupSpan<'s> {
+    tracing_subscriber::registry().with(wanted).with(filter_fn(is_safe))
+}
+
 /// Whether an event can be written without a look at what it holds.
 fn is_safe(event: &Metadata<'_>) -> bool {
     let ours = event.target().split("::").next() == Some("countersign");
@@ -78,10 +84,8 @@ mod tests {
     fn foreign_crates_are_not_heard_below_info() {
         let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let sink = seen.clone();
-        let layer = fmt::layer()
-            .with_writer(move || Sink(sink.clone()))
-            .with_filter(EnvFilter::new("trace").and(filter_fn(is_safe)));
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let layer = fmt::layer().with_writer(move || Sink(sink.clone()));
+        tracing::subscriber::with_default(filtered(EnvFilter::new("trace")).with(layer), || {
             tracing::trace!(target: "countersign::grpc", "ours");
             tracing::trace!(target: "h2::hpack", "authorization: Bearer cst_marked");
             tracing::debug!(target: "countersignature", "cst_marked");
@@ -90,6 +94,21 @@ mod tests {
         let text = String::from_utf8(seen.lock().unwrap().clone()).unwrap();
         assert!(text.contains("ours") && text.contains("foreign"), "{text}");
         assert!(!text.contains("cst_marked"), "{text}");
+    }
+
+    #[test]
+    fn who_asks_whether_he_is_heard_and_says_nothing_loses_no_line() {
+        let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let sink = seen.clone();
+        let layer = fmt::layer().with_writer(move || Sink(sink.clone()));
+        tracing::subscriber::with_default(filtered(EnvFilter::new("info")).with(layer), || {
+            for _ in 0..3 {
+                assert!(!tracing::enabled!(target: "sqlx::query", Level::DEBUG));
+                tracing::info!("said");
+            }
+        });
+        let text = String::from_utf8(seen.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches("said").count(), 3, "{text}");
     }
 
     struct Sink(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);

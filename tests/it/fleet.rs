@@ -7,21 +7,31 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     observability::{scrape, value},
+    postgres,
     process::Process,
     question::ask,
     redis::{server::Server, vouch},
     sidecar::{Client, Home, Sidecar, connect, loopback},
 };
 
+mod database;
+mod database_failures;
 mod exact;
 mod failover;
 mod failures;
+mod people;
+mod revoked;
 mod shared;
 mod siege;
 mod world;
 
+use people::People;
+
 /// Where the places are, with timeouts that a busy machine of tests keeps; the address follows.
 const PLACES: &str = "[redis]\nconnect_timeout = \"5s\"\nresponse_timeout = \"5s\"\n";
+
+/// The same for the database.
+const PATIENCE: &str = "connect_timeout = \"30s\"\nanswer_timeout = \"30s\"\n";
 
 /// One fleet at a time: eight processes are enough for two cores.
 static ONE: Mutex<()> = Mutex::const_new(());
@@ -62,6 +72,7 @@ impl Seed {
 pub struct Fleet {
     pub nodes: Vec<Node>,
     pub home: Home,
+    people: People,
     variables: Vec<Vec<(String, String)>>,
     _one: MutexGuard<'static, ()>,
 }
@@ -87,13 +98,40 @@ impl Fleet {
         variables: impl Fn(usize) -> Vec<(String, String)>,
     ) -> Self {
         let one = ONE.lock().await;
+        let home = Home::shared();
+        let people = People::File(home.path("people/directory.sqlite3"));
+        Self::begin(one, (home, people), ["", settings], populate, variables, nodes).await
+    }
+
+    /// As `start_with`, with the people in this database. The settings end with those of Redis.
+    pub async fn on_postgres(
+        nodes: usize,
+        database: &postgres::Address,
+        settings: &str,
+        populate: impl AsyncFnOnce(&Sidecar),
+        variables: impl Fn(usize) -> Vec<(String, String)>,
+    ) -> Self {
+        let one = ONE.lock().await;
+        let settings = format!("{settings}\n[postgres]\n{PATIENCE}url = \"{}\"\n", postgres::url(database));
+        let (home, people) = (Home::with_keys(), People::Database(database.clone()));
+        Self::begin(one, (home, people), [&settings, &settings], populate, variables, nodes).await
+    }
+
+    async fn begin(
+        one: MutexGuard<'static, ()>,
+        (home, people): (Home, People),
+        [first, settings]: [&str; 2],
+        populate: impl AsyncFnOnce(&Sidecar),
+        variables: impl Fn(usize) -> Vec<(String, String)>,
+        nodes: usize,
+    ) -> Self {
         let clock = std::sync::Arc::new(countersign::clock::SystemClock::start());
-        let first = Sidecar::start_at(Home::shared(), "", clock).await;
+        let first = Sidecar::start_at(home, first, clock).await;
         populate(&first).await;
         let home = first.stop().await;
         home.config_file(loopback(0), &format!("[metrics]\nlisten = \"127.0.0.1:0\"\n{settings}"));
         let variables = (0..nodes).map(variables).collect();
-        let mut fleet = Self { nodes: Vec::new(), home, variables, _one: one };
+        let mut fleet = Self { nodes: Vec::new(), home, people, variables, _one: one };
         // One after the other: each measures at its start how long a hash takes, and sheds by that.
         for number in 0..nodes {
             let node = fleet.start_node(number).await;

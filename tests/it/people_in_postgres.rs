@@ -1,17 +1,6 @@
 //! Whole sidecars whose people are in a real PostgreSQL and whose attempts are counted in a real Redis.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
-
-use countersign::{
-    clock::SystemClock,
-    directory::{ContactStatus, postgres::Address, sample},
-    grpc::proto::countersign::v1::{
-        Channel::{Phone, Portal},
-        Decision, Reason,
-    },
-    identity::keys,
-};
-use tonic::Code;
+use std::{path::Path, sync::Arc};
 
 use crate::{
     answer::decided,
@@ -20,17 +9,18 @@ use crate::{
     redis::{server::Server, vouch},
     sidecar::{Home, PATIENT, Sidecar, eventually},
 };
+use countersign::{
+    clock::SystemClock,
+    directory::{ContactStatus, postgres::Address, sample},
+    grpc::proto::countersign::v1::{
+        Channel::{Phone, Portal},
+        Decision, Reason,
+    },
+};
 
 const PHRASE: &str = "violet anchor sleeping harbor tune";
 const WRONG: &str = "nothing of the kind whatever";
 const PERMITTED: (Decision, Reason) = (Decision::Allow, Reason::Permitted);
-
-/// A home whose keys were made before: upon a shared database no start makes any.
-fn home_with_keys() -> Home {
-    let home = Home::new();
-    keys::create_missing(&keys_of(&home), SystemTime::now().try_into().unwrap()).unwrap();
-    home
-}
 
 fn keys_of(home: &Home) -> std::path::PathBuf {
     home.data().with_file_name("keys")
@@ -46,12 +36,7 @@ fn copy_keys(from: &Path, to: &Path) {
 }
 
 fn settings(people: &Address, counters: &Server) -> String {
-    let (socket, port) = &people.hosts[0];
-    let (user, database) = (&people.user, &people.database);
-    format!(
-        "{PATIENT}[redis]\nurl = \"{}\"\n[postgres]\nurl = \"postgresql://{user}@/{database}?host={socket}&port={port}\"\n",
-        counters.url()
-    )
+    format!("{PATIENT}[redis]\nurl = \"{}\"\n[postgres]\nurl = \"{}\"\n", counters.url(), postgres::url(people))
 }
 
 async fn started(home: Home, settings: &str) -> Sidecar {
@@ -67,7 +52,7 @@ fn call(interaction: &str, phrase: &str) -> Question {
 async fn what_is_changed_through_one_sidecar_is_decided_by_at_the_other() {
     let (database, redis) = (Database::new().await, Server::start(&[]));
     let settings = settings(&database.address, &redis);
-    let first = started(home_with_keys(), &settings).await;
+    let first = started(Home::with_keys(), &settings).await;
     let home = Home::new();
     copy_keys(&keys_of(&first.home), &keys_of(&home));
     let second = started(home, &settings).await;
@@ -94,29 +79,4 @@ async fn what_is_changed_through_one_sidecar_is_decided_by_at_the_other() {
         (answer == (Decision::Deny, Reason::NotVerified)).then_some(())
     });
     Box::pin(refused).await;
-}
-
-// proves: A14
-#[tokio::test]
-async fn a_database_that_dies_stops_passphrases_and_comes_back_by_itself() {
-    let redis = Server::start(&[]);
-    let mut server = tokio::task::spawn_blocking(|| postgres::Server::start(&[])).await.unwrap();
-    let sidecar = started(home_with_keys(), &settings(&server.address("postgres"), &redis)).await;
-    sidecar.set_passphrase(Some(sample::ADA), PHRASE).await;
-    let ivr = sidecar.client("ivr");
-    assert_eq!(decided(&ivr.insist(call("1", PHRASE)).await.unwrap()), PERMITTED);
-    let hashed = sidecar.hashes();
-
-    server.kill();
-    let refused = ivr.insist(call("2", PHRASE)).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
-    assert_eq!(sidecar.hashes(), hashed, "nothing is hashed that was not counted");
-    let open = ivr.authorize(ask(Phone, "general.ask")).await.unwrap();
-    assert_eq!(open.decision(), Decision::Allow, "a general question needs no database");
-
-    server.start_again(&[]);
-    let served = eventually(async || {
-        ivr.insist(call("3", PHRASE)).await.ok().map(|answer| assert_eq!(decided(&answer), PERMITTED))
-    });
-    Box::pin(served).await;
 }

@@ -13,7 +13,8 @@ use std::{
     time::Duration,
 };
 
-use countersign::directory::postgres::{Address, Clock, Settings, Store, Tls};
+pub use countersign::directory::postgres::Address;
+use countersign::directory::postgres::{Clock, Settings, Store, Tls};
 use sqlx::{Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
 
 /// The server that the tests of this run share; it ends with the run.
@@ -80,6 +81,20 @@ pub fn settings() -> Settings {
         answer: Duration::from_secs(40),
         clock: Clock::Caller,
         ..Settings::default()
+    }
+}
+
+/// As `[postgres]` writes it.
+pub fn url(address: &Address) -> String {
+    let Address { hosts, database, user, .. } = address;
+    match &hosts[..] {
+        [(socket, port)] if socket.starts_with('/') => {
+            format!("postgresql://{user}@/{database}?host={socket}&port={port}")
+        }
+        hosts => {
+            let hosts: Vec<_> = hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+            format!("postgresql://{user}@{}/{database}", hosts.join(","))
+        }
     }
 }
 
@@ -194,6 +209,16 @@ impl Server {
     /// The same by loopback, as a proxy or a sidecar on another host would come.
     pub fn loopback(&self, database: &str) -> Address {
         Address { hosts: vec![("127.0.0.1".to_owned(), self.port)], ..self.address(database) }
+    }
+
+    /// Where it listens on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Makes the schema in one of its databases, with patience.
+    pub async fn prepare(address: &Address) {
+        Store::open(address, settings()).await.unwrap().close();
     }
 
     /// The process id of the server itself.

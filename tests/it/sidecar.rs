@@ -95,6 +95,11 @@ impl Home {
         home
     }
 
+    /// One whose keys were made before: upon a shared database no start makes any.
+    pub fn with_keys() -> Self {
+        Self { shares_people: false, ..Self::shared() }
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use sqlx::{
-    Connection, PgConnection, Row,
+    ConnectOptions, Connection, PgConnection, Row,
     postgres::{PgConnectOptions, PgSslMode},
 };
 use tokio::{
@@ -196,7 +196,8 @@ pub(super) fn options(address: &Address, (host, port): &(String, u16)) -> Result
         .application_name("countersign")
         // A pooler knows no such parameter.
         .extra_float_digits(None)
-        .statement_cache_capacity(STATEMENTS_KEPT);
+        .statement_cache_capacity(STATEMENTS_KEPT)
+        .disable_statement_logging();
     let options = if host.starts_with('/') { options.socket(host) } else { options.host(host) };
     let options = match &address.tls {
         Tls::Off => options.ssl_mode(PgSslMode::Disable),

@@ -103,7 +103,7 @@ async fn answers_of_redis_that_are_cut_lose_their_places_and_win_nobody_any() {
         eventually(async || cut.iter().zip(&before).all(|(proxy, before)| proxy.answers_cut() > *before).then_some(()))
             .await;
         cut.iter().for_each(|proxy| proxy.set(proxy::Mode::Pass));
-        let answers = siege.end(Lost::ByRedis).await;
+        let answers = siege.end(Lost::ByStore).await;
         assert_eq!(answers.hashed, answers.counted, "round {round}: {answers:?}");
         assert!(answers.hashed <= race.allowed, "round {round}: {answers:?}");
         assert_eq!(places_taken(&server), race.allowed, "round {round}: {answers:?}");

@@ -47,7 +47,7 @@ async fn a_sentinel_failover_under_fire_never_passes_the_durable_counts() {
         let siege = Siege::begin(&fleet, round, RACES[0]).await;
         until_counted(&watched.first).await;
         watched.first.kill();
-        let answers = siege.end(Lost::ByRedis).await;
+        let answers = siege.end(Lost::ByStore).await;
         assert_eq!(answers.hashed, answers.counted, "round {round}: {answers:?}");
         assert!(answers.counted <= DURABLE, "round {round}: {answers:?}");
         most = most.max(answers.counted);
@@ -80,7 +80,7 @@ async fn a_cluster_that_loses_its_node_under_fire_never_passes_the_durable_count
         let siege = Siege::begin(&fleet, round, RACES[0]).await;
         until_counted(&cluster.nodes[home]).await;
         cluster.nodes[home].kill();
-        let answers = siege.end(Lost::ByRedis).await;
+        let answers = siege.end(Lost::ByStore).await;
         assert_eq!(answers.hashed, answers.counted, "round {round}: {answers:?}");
         assert!(answers.counted <= DURABLE, "round {round}: {answers:?}");
         most = most.max(answers.counted);

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use countersign::grpc::proto::countersign::v1::{AuthorizeRequest, Channel::Phone};
-use rusqlite::{Connection, OpenFlags};
 use tokio::{sync::Barrier, task::JoinSet};
 use tonic::Code;
 
 use super::{
     Fleet, hashed_at,
+    people::People,
     world::{self, Customer},
 };
 use crate::{
@@ -67,6 +67,21 @@ pub const RACES: [Race; 4] = [
     },
 ];
 
+/// Everybody of a large account, by what the durable counts alone allow: eleven each. With [`wide`] no window is smaller.
+pub const BY_DURABLE_COUNT: Race = Race {
+    budget: "durable count",
+    allowed: 88,
+    customer: world::large,
+    guess: |customer, _, guess| at(customer, guess),
+};
+
+/// [`SETTINGS`] with an account so wide that only the durable counts bound who guesses at it.
+pub fn wide() -> String {
+    let wide = SETTINGS.replace("account_failures_at_least = 1\n", "account_failures_at_least = 200\n");
+    assert_ne!(wide, SETTINGS);
+    wide
+}
+
 fn at(customer: Customer, guess: u32) -> Question {
     ask(Phone, "identity.verify").by_contact_of(&customer.account(), &customer.contact(guess)).saying(WRONG)
 }
@@ -78,15 +93,15 @@ pub enum Lost {
     None,
     /// Those at this sidecar, which dies.
     With(usize),
-    /// Those for which Redis does not answer: UNAVAILABLE.
-    ByRedis,
+    /// Those for which Redis or the database does not answer: UNAVAILABLE.
+    ByStore,
 }
 
 /// Guesses on their way.
 pub struct Siege {
     before: Vec<u64>,
     metrics: Vec<std::net::SocketAddr>,
-    store: std::path::PathBuf,
+    people: People,
     account: String,
     guesses: JoinSet<Vec<(usize, Code)>>,
 }
@@ -124,10 +139,15 @@ impl Siege {
         Self {
             before,
             metrics: fleet.nodes.iter().map(|node| node.metrics).collect(),
-            store: fleet.home.path("people/directory.sqlite3"),
+            people: fleet.people.clone(),
             account: customer.account(),
             guesses,
         }
+    }
+
+    /// How many tries the durable counts have by now.
+    pub async fn counted(&self) -> u64 {
+        self.people.counted(&self.account).await
     }
 
     /// Waits until every guess was answered.
@@ -137,7 +157,7 @@ impl Siege {
             let expected = match may_be_lost {
                 Lost::None => false,
                 Lost::With(victim) => node == victim,
-                Lost::ByRedis => code == Code::Unavailable,
+                Lost::ByStore => code == Code::Unavailable,
             };
             assert!(expected, "sidecar {node} answers {code:?}");
             lost += 1;
@@ -148,17 +168,8 @@ impl Siege {
                 hashed += hashed_at(*metrics).await - self.before[node];
             }
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let counted = Connection::open_with_flags(&self.store, flags)
-            .unwrap()
-            .query_row(
-                "SELECT coalesce(sum(l.failures), 0) FROM credential_lane l JOIN credential c ON c.id = l.credential
-                 WHERE c.account = ?1",
-                [&self.account],
-                |row| row.get::<_, u32>(0),
-            )
-            .unwrap();
-        Answers { hashed, counted: counted.into(), lost }
+        let counted = self.people.counted(&self.account).await;
+        Answers { hashed, counted, lost }
     }
 }
 

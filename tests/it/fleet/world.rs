@@ -39,6 +39,18 @@ pub async fn populate(sidecar: &Sidecar, rounds: usize) {
     }
 }
 
+/// Puts the large accounts of so many rounds into the directory; of each the contacts with these numbers get a passphrase.
+pub async fn populate_people(sidecar: &Sidecar, rounds: usize, with_passphrase: &[u32]) {
+    for customer in (0..rounds).map(large) {
+        sidecar.change(customer.changes()).await;
+        for number in with_passphrase {
+            let account = AccountId::new(customer.account());
+            let whose = Whose { account, contact: Some(ContactId::new(customer.contact(*number))) };
+            sidecar.set_passphrase_of(whose, PHRASE).await;
+        }
+    }
+}
+
 impl Customer {
     pub fn account(self) -> String {
         format!("acc-f{}-{}", self.round, self.people)

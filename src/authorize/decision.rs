@@ -32,6 +32,8 @@ pub enum Reason {
     NotVerified,
     /// Verified, but role and privilege do not suffice.
     NotPermitted,
+    /// Verified and not permitted; the primary administrator might permit it, and the account has none.
+    NobodyToAsk,
 }
 
 impl Reason {
@@ -48,6 +50,7 @@ impl Reason {
             Self::NotOnThisChannel => "NOT_ON_THIS_CHANNEL",
             Self::NotVerified => "NOT_VERIFIED",
             Self::NotPermitted => "NOT_PERMITTED",
+            Self::NobodyToAsk => "NOBODY_TO_ASK",
         }
     }
 
@@ -63,6 +66,7 @@ impl Reason {
             Self::NotOnThisChannel => Some(GuidanceFor::NotOnThisChannel),
             Self::NotVerified => Some(GuidanceFor::NotVerified),
             Self::NotPermitted => Some(GuidanceFor::NotPermitted),
+            Self::NobodyToAsk => Some(GuidanceFor::NobodyToAsk),
         }
     }
 }
@@ -90,7 +94,9 @@ pub enum Cause {
     UnknownSite,
     /// The primary administrator would be permitted, and was asked.
     PutBeforePrimaryAdmin,
-    /// The same, but too many escalations are pending.
+    /// The account has no primary administrator who could be asked.
+    NoPrimaryAdmin,
+    /// The primary administrator would be permitted, but too many escalations are pending.
     TooManyEscalations,
     /// The same, but he refused it twice in a row, and less than a day ago.
     RefusedTwice,
@@ -115,6 +121,7 @@ impl Cause {
             Self::RefusedByRule => "refused_by_rule",
             Self::UnknownSite => "unknown_site",
             Self::PutBeforePrimaryAdmin => "put_before_primary_admin",
+            Self::NoPrimaryAdmin => "no_primary_admin",
             Self::TooManyEscalations => "too_many_escalations",
             Self::RefusedTwice => "refused_twice",
             Self::ApprovedByPrimaryAdmin => "approved_by_primary_admin",

@@ -134,6 +134,7 @@ fn asked_policy(cause: Cause) -> bool {
         | Cause::RefusedByRule
         | Cause::UnknownSite
         | Cause::PutBeforePrimaryAdmin
+        | Cause::NoPrimaryAdmin
         | Cause::TooManyEscalations
         | Cause::RefusedTwice
         | Cause::ApprovedByPrimaryAdmin
@@ -202,6 +203,7 @@ fn after_a_refusal(asked: &Asked, by: &Fixture, judged: &Judged) -> Option<Step>
             | Cause::NotProved
             | Cause::ProofTooWeak
             | Cause::UnknownSite
+            | Cause::NoPrimaryAdmin
             | Cause::TooManyEscalations
             | Cause::RefusedTwice
             | Cause::ApprovedByPrimaryAdmin

@@ -218,6 +218,10 @@ impl Refused<'_> {
     pub fn put_before(self, primary: Option<&Standing>) -> Judged {
         let Self { matter, bearer, rule } = self;
         let account = &bearer.standing.account;
+        // He is verified for this very account, and may know that it has nobody in office (S13).
+        if account.primary_admin.is_none() {
+            return denied(Reason::NobodyToAsk, Cause::NoPrimaryAdmin, rule);
+        }
         let serves = |found: &&Standing| {
             found.contact.status == ContactStatus::Active
                 && found.account.id == account.id

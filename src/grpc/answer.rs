@@ -97,6 +97,7 @@ fn reason(reason: Reason) -> pb::Reason {
         Reason::NotOnThisChannel => pb::Reason::NotOnThisChannel,
         Reason::NotVerified => pb::Reason::NotVerified,
         Reason::NotPermitted => pb::Reason::NotPermitted,
+        Reason::NobodyToAsk => pb::Reason::NobodyToAsk,
     }
 }
 

@@ -73,11 +73,13 @@ pub enum GuidanceFor {
     NotVerified,
     /// Verified, but role and privilege do not suffice.
     NotPermitted,
+    /// Verified and not permitted, and the account has no primary administrator who could be asked.
+    NobodyToAsk,
 }
 
 impl GuidanceFor {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::EvidenceRequired,
         Self::EvidenceNotAccepted,
         Self::FreshEvidenceRequired,
@@ -85,6 +87,7 @@ impl GuidanceFor {
         Self::NotOnThisChannel,
         Self::NotVerified,
         Self::NotPermitted,
+        Self::NobodyToAsk,
     ];
 
     /// Stable code, as the guidance files and errors spell it.
@@ -98,6 +101,7 @@ impl GuidanceFor {
             Self::NotOnThisChannel => "NOT_ON_THIS_CHANNEL",
             Self::NotVerified => "NOT_VERIFIED",
             Self::NotPermitted => "NOT_PERMITTED",
+            Self::NobodyToAsk => "NOBODY_TO_ASK",
         }
     }
 }

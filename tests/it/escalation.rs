@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use countersign::{
     audit::{Record, record::EscalationRecord},
-    directory::{AccountId, Change, ContactId, ContactStatus, RoleName, Scope, sample},
+    directory::{
+        Account, AccountId, Change, Contact, ContactId, ContactStatus, RoleAssignment, RoleName, Scope, sample,
+    },
     grpc::proto::countersign::v1::{
         AccountSelector, ApproveEscalationRequest, AuthorizeResponse, CancelEscalationRequest,
         Channel::{self, Chat, Phone, Portal},
@@ -14,6 +16,7 @@ use countersign::{
         attribute_value::Value,
         contact_selector,
     },
+    manage::passphrase::Whose,
 };
 use tonic::{Code, Status};
 
@@ -161,6 +164,44 @@ fn order(channel: Channel, id: &str) -> Question {
 
 fn with_approval(question: Question, id: &str) -> Question {
     question.having(|request| id.clone_into(&mut request.approved_escalation_id))
+}
+
+// proves: S8, S13
+#[tokio::test]
+async fn where_nobody_could_be_asked_that_is_said_to_who_is_verified_and_nothing_is_opened() {
+    let sidecar = Sidecar::start().await;
+    let grace = sidecar.directory().find_standing(&ContactId::new(sample::GRACE)).await.unwrap().unwrap();
+    let orphan = AccountId::new("acc-3003");
+    let account = Account { id: orphan.clone(), name: "Orphan Ltd".into(), primary_admin: None, ..grace.account };
+    let olga = Contact { id: ContactId::new("con-3001"), account: orphan, ..grace.contact };
+    let role = RoleAssignment { contact: olga.id.clone(), ..grace.assignments[0].clone() };
+    sidecar.change(vec![Change::PutAccount(account), Change::PutContact(olga), Change::AssignRole(role)]).await;
+
+    let portal = sidecar.client("portal");
+    let asked = |question: Question| question.by_contact_of("acc-3003", "con-3001");
+    let answer = portal.authorize(asked(order(Portal, "o-1")).logged_in()).await.unwrap();
+    assert_eq!(decided(&answer), (Decision::Deny, Reason::NobodyToAsk));
+    assert_eq!(answer.guidance.unwrap().code, "nobody-to-ask");
+    assert_eq!(answer.escalation, None);
+    let Some(Record::Decision(record)) = sidecar.home.record(&answer.decision_id) else { panic!("recorded") };
+    assert_eq!((record.item.cause.as_str(), record.item.escalation), ("no_primary_admin", None));
+
+    // By phone nothing is ever escalated, and whoever is not verified hears nothing of offices.
+    let whose = Whose { account: AccountId::new("acc-3003"), contact: Some(ContactId::new("con-3001")) };
+    sidecar.set_passphrase_of(whose, PHRASE).await;
+    let phone = sidecar.client("ivr").insist(asked(order(Phone, "o-1")).within("call-1").saying(PHRASE)).await.unwrap();
+    assert_eq!(decided(&phone), (Decision::Deny, Reason::NotPermitted));
+    let nobody = portal.authorize(asked(order(Portal, "o-1"))).await.unwrap();
+    assert_eq!(decided(&nobody), (Decision::Challenge, Reason::EvidenceRequired));
+
+    // With somebody in office it is put before him.
+    let office = Change::SetPrimaryAdmin { account: AccountId::new("acc-3003"), contact: ContactId::new("con-3002") };
+    let ada = sidecar.directory().find_standing(&ContactId::new(sample::ADA)).await.unwrap().unwrap();
+    let paul = Contact { id: ContactId::new("con-3002"), account: AccountId::new("acc-3003"), ..ada.contact };
+    let role = RoleAssignment { contact: paul.id.clone(), ..ada.assignments[0].clone() };
+    sidecar.change(vec![Change::PutContact(paul), Change::AssignRole(role), office]).await;
+    let answer = portal.authorize(asked(ask(Portal, "account.view")).logged_in()).await.unwrap();
+    assert_eq!(decided(&answer), (Decision::Escalate, Reason::Escalated));
 }
 
 /// Has Grace's order put before Ada, and returns the escalation.

@@ -33,6 +33,7 @@ bench: ## A decision beside a server that does nothing and beside Cerbos; a hash
 	cargo bench --bench policy
 	cargo bench --bench counters
 	cargo bench --bench roles
+	cargo bench --bench directory
 
 bench-record: RECORD = --record
 bench-record: bench ## The same, and writes docs/performance.md and its plot

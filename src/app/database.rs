@@ -20,12 +20,15 @@ use crate::{
     },
 };
 
-/// Makes the schema of a fleet's database, or brings it up to date, as the role that the settings name.
+/// Makes the schema of a fleet's database, or brings it up to date, as the role that the settings name, and gives the roles of
+/// docs/postgres.md their rights.
 ///
 /// # Errors
 /// [`postgres::OpenError`].
 pub async fn migrate(settings: &Postgres) -> Result<(), postgres::OpenError> {
-    stores::connect(settings, &SystemClock::start()).await?.close();
+    let store = stores::connect(settings, &SystemClock::start()).await?;
+    store.grant().await?;
+    store.close();
     Ok(())
 }
 

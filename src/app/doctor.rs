@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod counters;
+mod database;
 mod host;
 mod keys;
 
@@ -79,18 +80,8 @@ pub async fn examine(config: &Config, now: Timestamp) -> Vec<Finding> {
     findings.push(bundle(config));
     findings.push(host::clock(&config.data.directory, now));
     findings.extend(counters::findings(config).await);
-    findings.extend(config.postgres.as_ref().map(|_| not_examined()));
+    findings.extend(database::findings(config).await);
     findings
-}
-
-/// What lies in PostgreSQL is asked by health alone so far; silence would look like health.
-fn not_examined() -> Finding {
-    Finding::look(
-        "postgres",
-        "people, passphrases and the check values of the keys are in PostgreSQL, which is not looked at here; what is said of \
-         the store is about the windows of this sidecar alone",
-        "ask the health of the sidecar, and the database itself: docs/postgres.md",
-    )
 }
 
 fn store(checkup: Result<Option<Checkup>, OpenError>) -> Vec<Finding> {

@@ -19,7 +19,7 @@ use crate::{
 
 /// Look at everything that a sidecar stands on, and say what to do
 ///
-/// Settings, data directory, disk, store, keys, audit, bundle, clock and Redis. It works while the sidecar runs and while
+/// Settings, data directory, disk, store, keys, audit, bundle, clock, Redis and PostgreSQL. It works while the sidecar runs and while
 /// none does, changes nothing (but one key cs1:doctor in Redis, for a second), and prints no secret.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

@@ -34,6 +34,7 @@ mod deliveries;
 mod escalations;
 mod generation;
 mod import;
+mod inspect;
 mod interactions;
 mod key_checks;
 mod list;
@@ -49,6 +50,7 @@ mod transaction;
 mod values;
 
 pub use credential::PostgresCredentials;
+pub use inspect::{About, Schema, Trouble, TroubleKind, inspect, key_checks as key_checks_of};
 pub use load::{Begun, Load, LoadError};
 
 use pool::Pool;

@@ -17,6 +17,8 @@ use jiff::SignedDuration;
 
 const EXAMPLE: &str = include_str!("../../config/example.toml");
 
+mod postgres;
+
 const DIGEST: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000aa";
 const OTHER: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000bb";
 

@@ -27,6 +27,7 @@ mod fleet;
 mod interface;
 mod notices;
 mod review;
+mod tls;
 mod trouble;
 
 /// A directory under test, with the sample company in it.

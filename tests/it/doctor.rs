@@ -19,6 +19,8 @@ use crate::{
     sidecar::{Home, Sidecar, loopback, manual_clock},
 };
 
+mod postgres;
+
 /// In every password of these tests; in no output.
 const MARK: &str = "zyrqvat";
 
@@ -240,14 +242,6 @@ async fn what_is_wrong_with_redis_is_found_with_what_to_do() {
     drop(sound);
     let nobody = format!("url = \"redis://127.0.0.1:{}\"", crate::redis::server::free_port());
     with_redis(&home, &nobody).expect("redis", "broken", "is lost", "start it, or mend redis.url");
-}
-
-#[tokio::test]
-async fn it_says_that_it_does_not_look_into_postgresql() {
-    let server = Server::start(&[]);
-    let people = "[postgres]\nurl = \"postgresql://countersign@127.0.0.1:1/countersign\"\n";
-    let found = with_redis(&Home::new(), &format!("{}\n{people}", at(&server)));
-    found.expect("postgres", "look", "is not looked at here", "docs/postgres.md");
 }
 
 // proves: A21

@@ -221,6 +221,16 @@ impl Server {
         Store::open(address, settings()).await.unwrap().close();
     }
 
+    /// Puts a file of the server's own into its folder; it is read when it starts or reloads.
+    pub fn put(&self, name: &str, bytes: &[u8]) {
+        let path = self.folder.join("data").join(name);
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        if let Some((user, group)) = server_user() {
+            chown(&path, Some(user), Some(group)).unwrap();
+        }
+    }
+
     /// The process id of the server itself.
     pub fn pid(&self) -> i32 {
         let text = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();

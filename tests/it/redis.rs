@@ -322,7 +322,7 @@ async fn tls_needs_a_certificate_that_the_ca_file_vouches_for() {
 }
 
 /// Two authorities, and a certificate of the first for `localhost`.
-fn certificates(folder: &std::path::Path) {
+pub fn certificates(folder: &std::path::Path) {
     let script = "set -e
 for ca in ca other-ca; do
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=$ca -keyout $ca.key -out $ca.pem

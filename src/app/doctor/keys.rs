@@ -17,9 +17,10 @@ pub(super) fn findings(config: &Config, store: &Path, is_new: bool) -> Vec<Findi
     let directory = &config.keys.directory;
     let shown = directory.display();
     if is_new && !Purpose::ALL.iter().any(|purpose| directory.join(purpose.file_name()).exists()) {
-        return vec![match config.data.shared_directory {
-            None => Finding::sound(CHECK, format!("there are none in {shown} yet; the first start makes them")),
-            Some(_) => Finding::broken(
+        let is_shared = config.data.shared_directory.is_some() || config.postgres.is_some();
+        return vec![match is_shared {
+            false => Finding::sound(CHECK, format!("there are none in {shown} yet; the first start makes them")),
+            true => Finding::broken(
                 CHECK,
                 format!("there are none in {shown}, and no start makes the keys of a shared directory"),
                 format!(

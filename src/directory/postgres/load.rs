@@ -300,7 +300,8 @@ impl Load {
     }
 }
 
-fn text_columns<const N: usize>(row: &sqlx::postgres::PgRow) -> Result<[String; N], CopyError> {
+/// The columns of a row as text; none may be NULL.
+pub(super) fn text_columns<const N: usize>(row: &sqlx::postgres::PgRow) -> Result<[String; N], CopyError> {
     let mut found = std::array::from_fn(|_| String::new());
     for (column, text) in found.iter_mut().enumerate() {
         *text = row.try_get_unchecked(column).map_err(of_store)?;

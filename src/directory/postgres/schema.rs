@@ -5,7 +5,7 @@
 
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
-use super::OpenError;
+use super::{OpenError, Schema, Store};
 
 /// One step. In order; a migration that was released is never edited.
 struct Migration {
@@ -18,8 +18,7 @@ struct Migration {
 /// Brings the database to the newest schema, and checks that it keeps what it says and is whole.
 pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), OpenError> {
     bring_up_to_date(connection).await?;
-    let half = "SELECT EXISTS (SELECT FROM countersign.copy WHERE finished IS NULL)::text";
-    if text(connection, half).await? == "true" {
+    if is_half_copied(connection).await? {
         return Err(OpenError::HalfCopied);
     }
     Ok(())
@@ -37,6 +36,34 @@ pub(super) async fn bring_up_to_date(connection: &mut PgConnection) -> Result<()
         }
         Some(_) => Ok(()),
         None => Err(OpenError::Unfit("its schema was not made".into())),
+    }
+}
+
+/// What of the schema is there, for whoever looks after it. `None`: nothing.
+pub(super) async fn steps(connection: &mut PgConnection) -> Result<Option<Schema>, OpenError> {
+    let Some(Version { newest: found, least, needs }) = find_version(connection).await? else { return Ok(None) };
+    let is_too_new = least > newest();
+    if !is_too_new && found >= WITH_COPY && is_half_copied(connection).await? {
+        return Ok(Some(Schema::HalfCopied));
+    }
+    Ok(Some(Schema::Steps { found, known: newest(), needs: is_too_new.then_some(needs) }))
+}
+
+async fn is_half_copied(connection: &mut PgConnection) -> Result<bool, OpenError> {
+    let half = "SELECT EXISTS (SELECT FROM countersign.copy WHERE finished IS NULL)::text";
+    Ok(text(connection, half).await? == "true")
+}
+
+impl Store {
+    /// Gives each role of docs/postgres.md its rights, also one that was made after the schema.
+    ///
+    /// # Errors
+    /// [`OpenError::MayNotMigrate`] for who does not own the schema.
+    pub async fn grant(&self) -> Result<(), OpenError> {
+        let mut connection = self.pool.take().await?;
+        connection.execute(sqlx::raw_sql(GRANTS)).await?;
+        connection.give_back();
+        Ok(())
     }
 }
 
@@ -86,7 +113,7 @@ async fn missing_steps(connection: &mut PgConnection) -> Result<(), OpenError> {
         );
         connection.execute(sqlx::raw_sql(AssertSqlSafe(note))).await?;
     }
-    connection.execute(sqlx::raw_sql(include_str!("../../../migrations/postgres/grants.sql"))).await?;
+    connection.execute(sqlx::raw_sql(GRANTS)).await?;
     Ok(())
 }
 
@@ -146,6 +173,12 @@ const MIGRATIONS: [Migration; 8] = [
     Migration { sql: include_str!("../../../migrations/postgres/0007_review.sql"), least: 4 },
     Migration { sql: include_str!("../../../migrations/postgres/0008_generation.sql"), least: 4 },
 ];
+
+/// What each role may do; may be run again.
+const GRANTS: &str = include_str!("../../../migrations/postgres/grants.sql");
+
+/// The step that brought `countersign.copy`.
+const WITH_COPY: i32 = 5;
 
 /// "COUNTSGN", as a number: of all that lock by number in this database, only sidecars use it.
 const MIGRATION_LOCK: i64 = 0x434f_554e_5453_474e;

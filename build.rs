@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message;
 
 /// What may hold a secret: `src/grpc/redact.rs` writes its `Debug` by hand.
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 11] = [
     "countersign.v1.Passphrase",
     "countersign.v1.PortalLogin",
     "countersign.v1.Evidence",
@@ -14,6 +14,8 @@ const SECRETS: [&str; 9] = [
     "countersign.v1.EndInteractionRequest",
     "countersign.v1.SetPassphraseRequest",
     "countersign.v1.SuggestPassphraseResponse",
+    "countersign.v1.CompleteResetRequest",
+    "countersign.v1.ReadResetResponse",
     "countersign.admin.v1.SetPassphraseRequest",
 ];
 

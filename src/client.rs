@@ -39,11 +39,19 @@ pub enum Rpc {
     GetPassphraseStatus,
     /// `PassphraseService.ReopenPassphrase`.
     ReopenPassphrase,
+    /// `PassphraseService.StartReset`.
+    StartReset,
+    /// `PassphraseService.CompleteReset`.
+    CompleteReset,
+    /// `PassphraseService.ReadReset`.
+    ReadReset,
+    /// `PassphraseService.UnlockPassphrase`.
+    UnlockPassphrase,
 }
 
 impl Rpc {
     /// Every RPC.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Authorize,
         Self::BatchAuthorize,
         Self::EndInteraction,
@@ -59,6 +67,10 @@ impl Rpc {
         Self::SuggestPassphrase,
         Self::GetPassphraseStatus,
         Self::ReopenPassphrase,
+        Self::StartReset,
+        Self::CompleteReset,
+        Self::ReadReset,
+        Self::UnlockPassphrase,
     ];
 
     /// The RPC's name, as config, audit and errors spell it.
@@ -80,6 +92,10 @@ impl Rpc {
             Self::SuggestPassphrase => "SuggestPassphrase",
             Self::GetPassphraseStatus => "GetPassphraseStatus",
             Self::ReopenPassphrase => "ReopenPassphrase",
+            Self::StartReset => "StartReset",
+            Self::CompleteReset => "CompleteReset",
+            Self::ReadReset => "ReadReset",
+            Self::UnlockPassphrase => "UnlockPassphrase",
         }
     }
 
@@ -87,7 +103,13 @@ impl Rpc {
     #[must_use]
     pub fn states_login(self) -> bool {
         match self {
-            Self::Authorize | Self::BatchAuthorize | Self::EndInteraction | Self::ReadDelivery => false,
+            Self::Authorize
+            | Self::BatchAuthorize
+            | Self::EndInteraction
+            | Self::ReadDelivery
+            | Self::StartReset
+            | Self::CompleteReset
+            | Self::ReadReset => false,
             Self::GetEscalation
             | Self::ListEscalations
             | Self::WatchEscalations
@@ -98,14 +120,16 @@ impl Rpc {
             | Self::ClearPassphrase
             | Self::SuggestPassphrase
             | Self::GetPassphraseStatus
-            | Self::ReopenPassphrase => true,
+            | Self::ReopenPassphrase
+            | Self::UnlockPassphrase => true,
         }
     }
 
     /// Whether its requests claim a channel.
     #[must_use]
     pub fn claims_channel(self) -> bool {
-        matches!(self, Self::Authorize | Self::BatchAuthorize) || self.states_login()
+        matches!(self, Self::Authorize | Self::BatchAuthorize | Self::StartReset | Self::CompleteReset)
+            || self.states_login()
     }
 }
 

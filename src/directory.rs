@@ -28,6 +28,7 @@ pub mod import;
 pub mod look;
 pub mod notices;
 pub mod postgres;
+pub mod reset;
 pub mod review;
 pub mod role;
 pub mod sample;

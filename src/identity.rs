@@ -14,6 +14,7 @@ pub mod hasher;
 pub mod keys;
 pub mod login;
 pub mod passphrase;
+pub mod reset_code;
 pub mod strength;
 pub mod token;
 pub mod words;

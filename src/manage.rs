@@ -15,7 +15,9 @@ pub mod own_passphrase;
 pub mod passphrase;
 pub mod people;
 pub mod reload;
+pub mod reset;
 pub mod review;
+pub mod unlock;
 pub mod upkeep;
 
 /// Why nothing was changed, and nothing was written.

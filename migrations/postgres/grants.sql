@@ -14,7 +14,8 @@ BEGIN
             countersign.activity TO countersign_sidecar;
         GRANT INSERT, UPDATE, DELETE ON countersign.site, countersign.role_assignment, countersign.interaction,
             countersign.credential_hash, countersign.credential_lane, countersign.verified_line,
-            countersign.import_founded, countersign.notice TO countersign_sidecar;
+            countersign.import_founded, countersign.notice,
+            countersign.passphrase_reset TO countersign_sidecar;
         GRANT INSERT, DELETE ON countersign.number_of_record, countersign.address_of_record, countersign.delivery
             TO countersign_sidecar;
         GRANT INSERT ON countersign.key_check TO countersign_sidecar;

@@ -1,6 +1,6 @@
 //! What every use case stands on, with or without a socket.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task;
@@ -20,7 +20,7 @@ use crate::{
     },
     manage::{
         escalation::Escalating, import::Import, notices::Outbox, passphrase::Passphrases, people::People,
-        review::Reviews, upkeep::Upkeep,
+        reset::Resetting, review::Reviews, upkeep::Upkeep,
     },
     policy::Current,
     telemetry::metrics::Metrics,
@@ -117,6 +117,12 @@ impl Foundation {
             clock: Arc::clone(&self.clock),
             login_max_age,
         }
+    }
+
+    /// The use cases of a reset by a one-time code.
+    #[must_use]
+    pub fn resetting(&self, floor: Duration) -> Resetting {
+        Resetting { passphrases: self.passphrases(), resets: self.stores.resets(), keys: Arc::clone(&self.keys), floor }
     }
 
     /// What the operator's commands ask.

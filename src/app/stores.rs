@@ -15,6 +15,7 @@ use crate::{
         escalations::Escalations,
         notices::Notices,
         postgres::{self, PostgresCredentials, Tls},
+        reset::Resets,
         review::ReviewSource,
         sqlite::{self, SqliteCredentials},
         tail::Touched,
@@ -91,6 +92,13 @@ impl Stores {
     }
 
     pub(super) fn generations(&self) -> Arc<dyn Generations> {
+        match self {
+            Self::Embedded(store) => Arc::new(store.clone()),
+            Self::Fleet { people, .. } => Arc::new(people.clone()),
+        }
+    }
+
+    pub(super) fn resets(&self) -> Arc<dyn Resets> {
         match self {
             Self::Embedded(store) => Arc::new(store.clone()),
             Self::Fleet { people, .. } => Arc::new(people.clone()),

@@ -69,7 +69,7 @@ fn one(mut section: Table, listen: &Listen, seen: &mut Seen) -> Result<ClientSys
         return Err(name.invalid("two clients have this name"));
     }
     let credentials = credentials(&mut section, listen, seen)?;
-    let rpcs = choices(section.texts("rpcs")?, &Rpc::ALL.map(|rpc| (rpc.name(), rpc)))?;
+    let rpcs = rpcs(&mut section)?;
     if rpcs.is_empty() {
         return Err(section.missing("rpcs", "a client that may call nothing is half-made"));
     }
@@ -89,6 +89,20 @@ fn one(mut section: Table, listen: &Listen, seen: &mut Seen) -> Result<ClientSys
     let debug = section.flag("debug", false)?;
     section.finish()?;
     Ok(ClientSystem { name: name.value, group, rpcs, channels, asserts, accepts_tokens_from, debug, credentials })
+}
+
+fn rpcs(section: &mut Table) -> Result<BTreeSet<Rpc>, ConfigError> {
+    let Some(field) = section.texts("rpcs")? else { return Ok(BTreeSet::new()) };
+    let whole = Field { value: (), name: field.name.clone(), place: field.place.clone() };
+    let rpcs = choices(Some(field), &Rpc::ALL.map(|rpc| (rpc.name(), rpc)))?;
+    // Whoever hears the codes must not be able to use them.
+    if rpcs.contains(&Rpc::ReadReset) && (rpcs.contains(&Rpc::StartReset) || rpcs.contains(&Rpc::CompleteReset)) {
+        return Err(whole.invalid(
+            "\"ReadReset\" tells one-time codes: it is for the system that delivers them, which may neither start nor complete \
+             a reset",
+        ));
+    }
+    Ok(rpcs)
 }
 
 fn credentials(section: &mut Table, listen: &Listen, seen: &mut Seen) -> Result<Credentials, ConfigError> {

@@ -260,6 +260,21 @@ pub struct CredentialStatus {
     pub suspended_at: Option<Timestamp>,
 }
 
+/// What came of ending a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Unlocked {
+    /// It is ended, as of this revision. What was counted stays counted.
+    Open(Revision),
+    /// There was none.
+    WasOpen,
+    /// One was ended less than [`BETWEEN_UNLOCKS`] ago.
+    Spent,
+}
+
+/// How often a lock may be ended: once a day for a contact.
+pub const BETWEEN_UNLOCKS: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+
 /// How far a pepper is in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PepperUse {
@@ -318,6 +333,10 @@ pub trait Credentials: Send + Sync + 'static {
     /// Reopens the unfamiliar lane of the credential that verifies this contact. The owner has just logged in to the
     /// portal; starts no cool-off.
     async fn reopen(&self, contact: &ContactId, actor: Actor, now: Timestamp) -> Result<Reopened, DirectoryError>;
+
+    /// Ends a lock of the unfamiliar lane of the credential that verifies this contact, and never a count. A closed lane that
+    /// is not locked stays closed.
+    async fn unlock(&self, contact: &ContactId, actor: Actor, now: Timestamp) -> Result<Unlocked, DirectoryError>;
 
     /// How many credentials each pepper hashed, by its key id; an empty id stands for what cannot be read. Reads all hashes.
     async fn by_pepper(&self) -> Result<Vec<PepperUse>, DirectoryError>;

@@ -89,7 +89,7 @@ pub struct Delivery {
 impl Delivery {
     /// What of an account's record is settled for this kind; `None` if nothing is.
     #[must_use]
-    pub(super) fn settled(
+    pub(in crate::directory) fn settled(
         account: AccountId,
         kind: RecordKind,
         addresses: Vec<AddressOfRecord>,

@@ -43,6 +43,7 @@ mod load;
 mod look;
 mod notices;
 mod pool;
+mod resets;
 mod review;
 mod schema;
 mod standing;

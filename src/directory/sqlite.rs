@@ -45,6 +45,7 @@ mod list;
 mod look;
 mod notices;
 mod reader;
+mod resets;
 mod review;
 mod schema;
 mod select;

@@ -34,6 +34,11 @@ pub(super) fn several(reply: &Reply, client: &ClientSystem) -> pb::BatchAuthoriz
 
 /// Where a delivery goes; without one, nowhere.
 pub(super) fn delivery(delivery: Option<&Delivery>) -> pb::ReadDeliveryResponse {
+    pb::ReadDeliveryResponse { targets: targets(delivery) }
+}
+
+/// Where something goes.
+pub(super) fn targets(delivery: Option<&Delivery>) -> Vec<pb::DeliveryTarget> {
     let address = |address: &AddressOfRecord| match address.kind {
         AddressKind::Postal => To::PostalAddress(address.address.clone()),
         AddressKind::Email => To::EmailAddress(address.address.clone()),
@@ -42,7 +47,7 @@ pub(super) fn delivery(delivery: Option<&Delivery>) -> pb::ReadDeliveryResponse 
         let numbers = delivery.numbers.iter().map(|number| To::Number(number.number.to_string()));
         delivery.addresses.iter().map(address).chain(numbers)
     });
-    pb::ReadDeliveryResponse { targets: targets.map(|to| pb::DeliveryTarget { to: Some(to) }).collect() }
+    targets.map(|to| pb::DeliveryTarget { to: Some(to) }).collect()
 }
 
 /// The protobuf form of a time.

@@ -90,4 +90,13 @@ limits! {
     SUGGEST_PASSPHRASE_REQUEST_ID = Bytes(128) of "SuggestPassphraseRequest.request_id";
     PASSPHRASE_STATUS_REQUEST_ID = Bytes(128) of "GetPassphraseStatusRequest.request_id";
     REOPEN_PASSPHRASE_REQUEST_ID = Bytes(128) of "ReopenPassphraseRequest.request_id";
+    START_RESET_REQUEST_ID = Bytes(128) of "StartResetRequest.request_id";
+    COMPLETE_RESET_ID = Bytes(64) of "CompleteResetRequest.reset_id";
+    COMPLETE_RESET_CODE = Bytes(32) of "CompleteResetRequest.code";
+    COMPLETE_RESET_PASSPHRASE = Bytes(256) of "CompleteResetRequest.passphrase";
+    COMPLETE_RESET_REQUEST_ID = Bytes(128) of "CompleteResetRequest.request_id";
+    READ_RESET_ID = Bytes(64) of "ReadResetRequest.reset_id";
+    READ_RESET_REQUEST_ID = Bytes(128) of "ReadResetRequest.request_id";
+    UNLOCK_CONTACT_ID = Bytes(64) of "UnlockPassphraseRequest.contact_id";
+    UNLOCK_REQUEST_ID = Bytes(128) of "UnlockPassphraseRequest.request_id";
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+mod reset;
+
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
 use super::{
-    answer::timestamp,
-    ask::{Invalid, Parsed, visible, within, zero},
+    admission::check_grants,
+    answer::{targets, timestamp},
+    ask::{Invalid, Parsed, subject, visible, within, zero},
     limits::{self, Limit},
     portal,
     proto::countersign::v1 as pb,
@@ -16,18 +19,25 @@ use super::{
 };
 use crate::{
     client::Rpc,
-    directory::credential::{CredentialStatus, SetMethod},
+    directory::{
+        ContactId,
+        credential::{CredentialStatus, SetMethod},
+    },
     identity::{
         passphrase::Passphrase,
         strength::Weakness,
         words::{SUGGESTED_BITS, Suggestion},
     },
-    manage::own_passphrase::{Kind, Outcome, OwnPassphrases, Told},
+    manage::{
+        own_passphrase::{Kind, Outcome, OwnPassphrases, Told},
+        reset::Resetting,
+    },
 };
 
 /// The service.
 pub(super) struct Passphrases {
     pub(super) own: OwnPassphrases,
+    pub(super) resetting: Resetting,
     pub(super) reception: Arc<Reception>,
 }
 
@@ -134,6 +144,102 @@ impl pb::passphrase_service_server::PassphraseService for Passphrases {
         };
         self.reception.respond(&asked, outcome).await
     }
+
+    async fn start_reset(
+        &self,
+        request: Request<pb::StartResetRequest>,
+    ) -> Result<Response<pb::StartResetResponse>, Status> {
+        let asked = self.reception.asked(Rpc::StartReset, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let request = request.into_inner();
+            check_grants(&asked.client, asked.rpc, request.interaction.as_ref(), None)?;
+            request_id(&request.request_id, limits::START_RESET_REQUEST_ID)?;
+            let target = reset::target(request.target)?;
+            let subject = subject(request.subject)?;
+            let by = reset::asked(&asked, request.interaction, request.request_id, Some(place))?;
+            let started = self.resetting.start(by, subject, target).await?;
+            let expires_at = Some(timestamp(started.expires()));
+            Ok::<_, Refused>(pb::StartResetResponse { reset_id: started.id().to_owned(), expires_at })
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn complete_reset(
+        &self,
+        request: Request<pb::CompleteResetRequest>,
+    ) -> Result<Response<pb::CompleteResetResponse>, Status> {
+        let asked = self.reception.asked(Rpc::CompleteReset, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let request = request.into_inner();
+            // From here on both are wiped, whatever becomes of them.
+            let (mut text, code) = (Zeroizing::new(request.passphrase), Zeroizing::new(request.code));
+            check_grants(&asked.client, asked.rpc, request.interaction.as_ref(), None)?;
+            request_id(&request.request_id, limits::COMPLETE_RESET_REQUEST_ID)?;
+            let reset = reset::id(request.reset_id, limits::COMPLETE_RESET_ID)?;
+            within("code", code.len(), limits::COMPLETE_RESET_CODE)?;
+            within("passphrase", text.len(), limits::COMPLETE_RESET_PASSPHRASE)?;
+            for (field, is_empty) in [("code", code.is_empty()), ("passphrase", text.is_empty())] {
+                if is_empty {
+                    return Err(Invalid::required(field).into());
+                }
+            }
+            let by = reset::asked(&asked, request.interaction, request.request_id, Some(place))?;
+            let passphrase = Passphrase::new(std::mem::take(&mut *text))
+                .map_err(|malformed| Invalid::new("passphrase", malformed.to_string()))?;
+            let told = self.resetting.complete(by, reset, code, passphrase).await?;
+            let (answer, weakness) = reset::answer(told.outcome());
+            let decision_id = told.decision_id().to_owned();
+            Ok::<_, Refused>(pb::CompleteResetResponse {
+                decision_id,
+                answer: answer.into(),
+                weakness: weakness.into(),
+            })
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn read_reset(
+        &self,
+        request: Request<pb::ReadResetRequest>,
+    ) -> Result<Response<pb::ReadResetResponse>, Status> {
+        let asked = self.reception.asked(Rpc::ReadReset, &request, &request.get_ref().request_id)?;
+        let outcome = |_place| async {
+            let request = request.into_inner();
+            check_grants(&asked.client, asked.rpc, None, None)?;
+            request_id(&request.request_id, limits::READ_RESET_REQUEST_ID)?;
+            let reset = reset::id(request.reset_id, limits::READ_RESET_ID)?;
+            let client = Arc::clone(&asked.client);
+            let read = self.resetting.read(client, reset, request.request_id, asked.arrived).await?;
+            Ok::<_, Refused>(match read.due() {
+                Some((code, due)) => {
+                    pb::ReadResetResponse { code: code.reveal().to_owned(), targets: targets(Some(&due.delivery)) }
+                }
+                None => pb::ReadResetResponse::default(),
+            })
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn unlock_passphrase(
+        &self,
+        request: Request<pb::UnlockPassphraseRequest>,
+    ) -> Result<Response<pb::UnlockPassphraseResponse>, Status> {
+        let asked = self.reception.asked(Rpc::UnlockPassphrase, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let request = request.into_inner();
+            portal::may_ask(&asked, request.caller.as_ref())?;
+            request_id(&request.request_id, limits::UNLOCK_REQUEST_ID)?;
+            let contact = visible("contact_id", request.contact_id, limits::UNLOCK_CONTACT_ID)?;
+            if contact.is_empty() {
+                return Err(Invalid::required("contact_id").into());
+            }
+            let by = portal::caller(&asked, request.caller, request.request_id, Some(place))?;
+            let told = self.own.unlock(by, ContactId::new(contact)).await?;
+            let answer = reset::unlocked(told.outcome()).into();
+            Ok::<_, Refused>(pb::UnlockPassphraseResponse { decision_id: told.decision_id().to_owned(), answer })
+        };
+        self.reception.respond(&asked, outcome).await
+    }
 }
 
 fn request_id(request_id: &str, limit: Limit) -> Parsed<()> {
@@ -167,11 +273,7 @@ fn answer(outcome: Outcome) -> pb::PassphraseAnswer {
 
 fn weakness(outcome: Outcome) -> pb::PassphraseWeakness {
     match outcome {
-        Outcome::Weak(Weakness::TooShort) => pb::PassphraseWeakness::TooShort,
-        Outcome::Weak(Weakness::Common) => pb::PassphraseWeakness::Common,
-        Outcome::Weak(Weakness::Repetitive) => pb::PassphraseWeakness::Repetitive,
-        Outcome::Weak(Weakness::Sequence) => pb::PassphraseWeakness::Sequence,
-        Outcome::Weak(Weakness::OnRecord) => pb::PassphraseWeakness::OnRecord,
+        Outcome::Weak(weakness) => of_weakness(weakness),
         Outcome::Done
         | Outcome::NotVerified
         | Outcome::FreshLoginRequired
@@ -179,6 +281,16 @@ fn weakness(outcome: Outcome) -> pb::PassphraseWeakness {
         | Outcome::NotSet
         | Outcome::NotClosed
         | Outcome::NewOneNeeded => pb::PassphraseWeakness::Unspecified,
+    }
+}
+
+fn of_weakness(weakness: Weakness) -> pb::PassphraseWeakness {
+    match weakness {
+        Weakness::TooShort => pb::PassphraseWeakness::TooShort,
+        Weakness::Common => pb::PassphraseWeakness::Common,
+        Weakness::Repetitive => pb::PassphraseWeakness::Repetitive,
+        Weakness::Sequence => pb::PassphraseWeakness::Sequence,
+        Weakness::OnRecord => pb::PassphraseWeakness::OnRecord,
     }
 }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use super::proto::countersign::{
     admin::v1::SetPassphraseRequest,
     v1::{
-        self, EndInteractionRequest, Evidence, Passphrase, PortalLogin, SuggestPassphraseResponse, Verification,
-        evidence,
+        self, CompleteResetRequest, EndInteractionRequest, Evidence, Passphrase, PortalLogin, ReadResetResponse,
+        SuggestPassphraseResponse, Verification, evidence,
     },
 };
 
@@ -30,4 +30,6 @@ redacted! {
     SetPassphraseRequest => "SetPassphraseRequest",
     v1::SetPassphraseRequest => "SetPassphraseRequest",
     SuggestPassphraseResponse => "SuggestPassphraseResponse",
+    CompleteResetRequest => "CompleteResetRequest",
+    ReadResetResponse => "ReadResetResponse",
 }

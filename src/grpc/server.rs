@@ -38,7 +38,7 @@ use crate::{
     authorize::Authorizer,
     client::Registry,
     clock::Clock,
-    manage::{escalation::Escalating, own_passphrase::OwnPassphrases},
+    manage::{escalation::Escalating, own_passphrase::OwnPassphrases, reset::Resetting},
     telemetry::metrics::Metrics,
 };
 
@@ -66,6 +66,8 @@ pub struct Parts {
     pub escalating: Escalating,
     /// The use cases of whoever looks after his passphrase in the portal.
     pub own_passphrases: OwnPassphrases,
+    /// The use cases of a reset by a one-time code.
+    pub resetting: Resetting,
     /// The client systems.
     pub registry: Arc<Registry>,
     /// Where refusals are recorded.
@@ -286,7 +288,8 @@ impl Opening {
             stopped: self.stop.subscribe(),
         })
         .max_decoding_message_size(caps.request_bytes);
-        let passphrases = Passphrases { own: parts.own_passphrases, reception: Arc::clone(&reception) };
+        let passphrases =
+            Passphrases { own: parts.own_passphrases, resetting: parts.resetting, reception: Arc::clone(&reception) };
         let passphrases = PassphraseServiceServer::new(passphrases).max_decoding_message_size(caps.request_bytes);
         let service = AuthorizationServiceServer::new(Authorization { authorizer: parts.authorizer, reception })
             .max_decoding_message_size(caps.request_bytes);

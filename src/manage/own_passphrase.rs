@@ -255,7 +255,7 @@ impl OwnPassphrases {
         ended(task).await
     }
 
-    async fn prove(&self, asked: &Asked) -> Result<Proving, ManageError> {
+    pub(super) async fn prove(&self, asked: &Asked) -> Result<Proving, ManageError> {
         let Passphrases { directory, clock, .. } = &self.passphrases;
         Ok(asked.by.prove(&**directory, self.login_max_age, clock.now()).await?)
     }
@@ -265,16 +265,18 @@ impl OwnPassphrases {
         let Ok(verified) = &proving.proved else { return Err(Outcome::NotVerified) };
         let whose = whose(verified, kind).ok_or(Outcome::NotPermitted)?;
         let now = self.passphrases.clock.now();
-        match self.asks_policy(verified, verified.band(now, self.fresh_within), now) {
+        match self.asks_policy(ACTION, verified, verified.band(now, self.fresh_within), now) {
             true => Ok(whose),
-            false if self.asks_policy(verified, verified.method().best_band(), now) => Err(Outcome::FreshLoginRequired),
+            false if self.asks_policy(ACTION, verified, verified.method().best_band(), now) => {
+                Err(Outcome::FreshLoginRequired)
+            }
             false => Err(Outcome::NotPermitted),
         }
     }
 
-    fn asks_policy(&self, verified: &Verified, proof: ProofBand, now: Timestamp) -> bool {
+    pub(super) fn asks_policy(&self, action: &str, verified: &Verified, proof: ProofBand, now: Timestamp) -> bool {
         let (bundle, standing) = (self.policy.snapshot(), verified.standing());
-        let Some(action) = bundle.find_action(ACTION) else { return false };
+        let Some(action) = bundle.find_action(action) else { return false };
         let roles = effective_roles(&standing.account, &standing.assignments, None);
         let question = Question {
             action,

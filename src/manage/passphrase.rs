@@ -16,7 +16,7 @@ use crate::{
     },
     identity::{
         canonical,
-        hasher::{Hasher, Patience},
+        hasher::{HashPermit, Hasher, Patience},
         passphrase::Passphrase,
         strength::Profile,
     },
@@ -74,7 +74,16 @@ impl Passphrases {
 
     /// Hashes what is to be set.
     pub(super) async fn hash(&self, passphrase: &Passphrase, method: SetMethod) -> Result<NewPassphrase, ManageError> {
-        let permit = self.hasher.admit(Patience::default()).map_err(|_| ManageError::Hash)?;
+        Self::hash_with(self.hasher.admit(Patience::default()).map_err(|_| ManageError::Hash)?, passphrase, method)
+            .await
+    }
+
+    /// The same, with leave that was given before.
+    pub(super) async fn hash_with(
+        permit: HashPermit,
+        passphrase: &Passphrase,
+        method: SetMethod,
+    ) -> Result<NewPassphrase, ManageError> {
         let hash =
             permit.hash(passphrase).map_err(|_| ManageError::Hash)?.done().await.map_err(|_| ManageError::Hash)?;
         Ok(NewPassphrase { stored: StoredHashText::new(hash.phc()), canonical_version: canonical::VERSION, method })

@@ -279,6 +279,14 @@ fn a_setting_that_will_not_do_is_refused_with_line_and_key() {
             &sound_client().replace("'Authorize'", "'ApproveEscalation'"),
             "client.ivr.asserts is missing: one of its RPCs is on behalf of who is logged in",
         ),
+        (
+            &sound_client().replace("'Authorize'", "'Authorize', 'StartReset', 'ReadReset'"),
+            "client.ivr.rpcs: \"ReadReset\" tells one-time codes",
+        ),
+        (
+            &sound_client().replace("'Authorize'", "'ReadReset', 'CompleteReset'"),
+            "client.ivr.rpcs: \"ReadReset\" tells one-time codes",
+        ),
         (&with("accepts_tokens_from = ['irv']"), "client.ivr.accepts_tokens_from: there is no client `irv`"),
         (&with("unix_uid = 1000"), "client.ivr.unix_uid: needs listen.unix"),
         (&with("debug = 'yes'"), "client.ivr.debug: must be true or false, and this is text"),

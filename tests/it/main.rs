@@ -56,6 +56,7 @@ mod proto;
 mod question;
 mod redis;
 mod reload;
+mod reset;
 mod review;
 mod role_cache;
 mod scope;

@@ -34,13 +34,14 @@ const CLIENTS: [(&str, &str); 6] = [
         "portal",
         r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "GetEscalation", "ListEscalations",
                    "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation",
-                   "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase"]
+                   "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase", "UnlockPassphrase",
+                   "StartReset", "CompleteReset"]
            channels = ["portal", "chat"]
            asserts = ["portal_login", "agent_id"]"#,
     ),
     (
         "ivr",
-        r#"rpcs = ["Authorize", "EndInteraction"]
+        r#"rpcs = ["Authorize", "EndInteraction", "StartReset", "CompleteReset"]
            channels = ["phone"]
            asserts = ["calling_number", "attestation"]"#,
     ),
@@ -59,14 +60,15 @@ const CLIENTS: [(&str, &str); 6] = [
     ),
     (
         "mailroom",
-        r#"rpcs = ["ReadDelivery"]
+        r#"rpcs = ["ReadDelivery", "ReadReset"]
            channels = []"#,
     ),
     (
         "probe",
         r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "ReadDelivery", "GetEscalation", "ListEscalations",
                    "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation",
-                   "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase"]
+                   "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase", "UnlockPassphrase",
+                   "StartReset", "CompleteReset"]
            channels = ["phone", "portal", "chat"]
            asserts = ["portal_login", "agent_id", "calling_number", "attestation"]
            debug = true"#,

@@ -179,7 +179,18 @@ fn no_evidence_override_or_secret_is_on_offer_beyond_what_is_named_here() {
     let methods: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
     assert_eq!(
         methods,
-        ["SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase"]
+        [
+            "SetPassphrase",
+            "ClearPassphrase",
+            "SuggestPassphrase",
+            "GetPassphraseStatus",
+            "ReopenPassphrase",
+            // By a code to what is on record, by nobody's choice but the caller's; the code is told to who delivers it.
+            "StartReset",
+            "CompleteReset",
+            "ReadReset",
+            "UnlockPassphrase"
+        ]
     );
     let fields = |message: &str| -> Vec<String> {
         let message = pool.get_message_by_name(&format!("countersign.v1.{message}")).unwrap();
@@ -189,6 +200,10 @@ fn no_evidence_override_or_secret_is_on_offer_beyond_what_is_named_here() {
     assert_eq!(fields("Passphrase"), ["transcripts", "entry"]);
     assert_eq!(fields("PortalCaller"), ["interaction", "subject", "portal_login"]);
     assert_eq!(fields("SetPassphraseRequest"), ["caller", "kind", "passphrase", "request_id"]);
+    assert_eq!(fields("StartResetResponse"), ["reset_id", "expires_at"]);
+    assert_eq!(fields("CompleteResetRequest"), ["interaction", "reset_id", "code", "passphrase", "request_id"]);
+    assert_eq!(fields("CompleteResetResponse"), ["decision_id", "answer", "weakness"]);
+    assert_eq!(fields("UnlockPassphraseRequest"), ["caller", "contact_id", "request_id"]);
     assert_eq!(
         fields("AuthorizeRequest"),
         [

@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 
 use super::{
     Store, change_log,
-    transaction::{Reading, count, get, optional_timestamp, revision, timestamp, unreadable},
+    transaction::{Reading, Writing, count, get, optional_timestamp, revision, timestamp, unreadable},
     values::Instant,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         Actor, ContactId, DirectoryError, Revision,
         credential::{
             Absent, CredentialRef, CredentialStatus, CredentialVersion, Credentials, Granted, Held, NewPassphrase,
-            Owner, PepperUse, Reopened, SetMethod, Settled, StoredHashText, Success, Target, Tried,
+            Owner, PepperUse, Reopened, SetMethod, Settled, StoredHashText, Success, Target, Tried, Unlocked,
         },
     },
     throttle::{
@@ -101,6 +101,16 @@ impl Credentials for PostgresCredentials {
         self.store.run(work).await
     }
 
+    async fn unlock(&self, contact: &ContactId, actor: Actor, now: Timestamp) -> Result<Unlocked, DirectoryError> {
+        let (store, contact) = (self.store.clone(), contact.clone());
+        let work = async move {
+            let mut writing = store.changing().await?;
+            let done = change::unlock(&mut writing, &contact, &actor, now).await;
+            writing.end(done).await
+        };
+        self.store.run(work).await
+    }
+
     async fn by_pepper(&self) -> Result<Vec<PepperUse>, DirectoryError> {
         let store = self.store.clone();
         let work = async move {
@@ -120,6 +130,17 @@ impl Credentials for PostgresCredentials {
         };
         self.store.run(work).await
     }
+}
+
+/// Sets the passphrase of a contact within a transaction of somebody else.
+pub(super) async fn set_for(
+    writing: &mut Writing,
+    contact: &ContactId,
+    new: &NewPassphrase,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Revision, DirectoryError> {
+    change::set(writing, &Owner::Contact(contact.clone()), new, actor, now).await
 }
 
 async fn by_pepper(reading: &mut Reading) -> Result<Vec<PepperUse>, DirectoryError> {

@@ -15,7 +15,7 @@ use crate::{
         AccountId, Actor, ContactId, ContactStatus, DirectoryError, Revision,
         credential::{
             Absent, CredentialRef, CredentialStatus, CredentialVersion, Credentials, Granted, Held, NewPassphrase,
-            Owner, PepperUse, Reopened, SetMethod, Settled, StoredHashText, Success, Target, Tried,
+            Owner, PepperUse, Reopened, SetMethod, Settled, StoredHashText, Success, Target, Tried, Unlocked,
         },
         shape::invalid,
     },
@@ -76,6 +76,11 @@ impl Credentials for SqliteCredentials {
         self.store.write(move |transaction| change::reopen(transaction, &contact, floor, &actor, now)).await
     }
 
+    async fn unlock(&self, contact: &ContactId, actor: Actor, now: Timestamp) -> Result<Unlocked, DirectoryError> {
+        let contact = contact.clone();
+        self.store.write(move |transaction| change::unlock(transaction, &contact, &actor, now)).await
+    }
+
     async fn by_pepper(&self) -> Result<Vec<PepperUse>, DirectoryError> {
         self.store.read(by_pepper).await
     }
@@ -98,6 +103,17 @@ fn by_pepper(snapshot: &ReadTransaction<'_>) -> Result<Vec<PepperUse>, Directory
     Ok(uses
         .map(|(key_id, count)| PepperUse { key_id, credentials: u64::try_from(count).unwrap_or_default() })
         .collect())
+}
+
+/// Sets the passphrase of a contact within a transaction of somebody else.
+pub(super) fn set_for(
+    transaction: &WriteTransaction<'_>,
+    contact: &ContactId,
+    new: &NewPassphrase,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Revision, DirectoryError> {
+    change::set(transaction, &Owner::Contact(contact.clone()), new, actor, now)
 }
 
 /// How many active contacts of the account have a passphrase of their own.

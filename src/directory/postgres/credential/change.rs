@@ -11,6 +11,7 @@ use super::{
 use crate::{
     directory::{
         AccountId, ContactStatus,
+        credential::{BETWEEN_UNLOCKS, Unlocked},
         postgres::{notices, standing},
         shape::invalid,
     },
@@ -163,6 +164,48 @@ async fn tells(
         Owner::Account(_) => None,
     };
     notices::of_event(writing, kind, account, contact, now).await
+}
+
+/// Ends the lock of the unfamiliar lane, and leaves its count: the next failure locks for longer.
+pub(super) async fn unlock(
+    writing: &mut Writing,
+    contact: &ContactId,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Unlocked, DirectoryError> {
+    let statement = sqlx::query("SELECT countersign.credential_of($1)");
+    let row = writing.reading().find(statement.bind(contact.as_str())).await?;
+    let tried = row.map(|row| get::<Option<i64>>(&row, 0)).transpose()?.flatten();
+    lock(writing.reading(), tried).await?;
+    let locked = sqlx::query(
+        "SELECT c.account::text,
+                coalesce(c.unlocked_at > coalesce($3, clock_timestamp()) - make_interval(secs => $4), false)
+         FROM countersign.credential c
+         JOIN countersign.contact p ON p.id = $1 AND p.status = 'active'
+         JOIN countersign.credential_lane l ON l.credential = c.id AND l.lane = ''::bytea
+              AND l.locked_until > coalesce($3, clock_timestamp())
+         WHERE c.id = $2",
+    );
+    let time = writing.time(now);
+    let locked = locked.bind(contact.as_str()).bind(tried).bind(time).bind(BETWEEN_UNLOCKS.as_secs_f64());
+    let Some(row) = writing.reading().find(locked).await? else { return Ok(Unlocked::WasOpen) };
+    let (account, is_spent) = (AccountId::new(get::<String>(&row, 0)?), get::<bool>(&row, 1)?);
+    if is_spent {
+        return Ok(Unlocked::Spent);
+    }
+    let tells = notices::of_event(writing, Kind::PassphraseUnlocked, &account, Some(contact), now).await?;
+    let (account, kind) = (Some(&account), "unlock_passphrase");
+    let change = NewChange { actor, account, interaction: None, kind, at: now, tells: &tells };
+    let mut rows = writing.change(change).await?;
+    let note =
+        sqlx::query("UPDATE countersign.credential SET unlocked_at = coalesce($2, clock_timestamp()) WHERE id = $1");
+    rows.execute(note.bind(tried).bind(time)).await?;
+    let open = sqlx::query(
+        "UPDATE countersign.credential_lane SET locked_until = coalesce($2, clock_timestamp())
+         WHERE credential = $1 AND lane = ''::bytea",
+    );
+    rows.execute(open.bind(tried).bind(time)).await?;
+    Ok(Unlocked::Open(rows.revision()))
 }
 
 /// Suspends the passphrase that verifies a contact until it is changed, and forgets from where he called: he is somebody else

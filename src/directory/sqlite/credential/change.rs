@@ -4,10 +4,14 @@ use jiff::Timestamp;
 
 use super::super::notices;
 use super::{
-    AccountId, Actor, ContactId, ContactStatus, DirectoryError, DirectoryRows, Floor, MOST_FAILURES, NewChange,
-    NewPassphrase, Owner, ReadTransaction, Reopened, Revision, WriteTransaction, credential_of, invalid, standing,
+    super::transaction::optional_timestamp, AccountId, Actor, ContactId, ContactStatus, DirectoryError, DirectoryRows,
+    Floor, MOST_FAILURES, NewChange, NewPassphrase, Owner, ReadTransaction, Reopened, Revision, WriteTransaction,
+    credential_of, invalid, standing,
 };
-use crate::notice::{Kind, NewNotice};
+use crate::{
+    directory::credential::{BETWEEN_UNLOCKS, Unlocked},
+    notice::{Kind, NewNotice},
+};
 
 /// The credential of an owner, whether it has a passphrase now or not.
 pub(super) fn find(snapshot: &ReadTransaction<'_>, owner: &Owner) -> Result<Option<i64>, DirectoryError> {
@@ -157,6 +161,49 @@ fn tells(
         Owner::Account(_) => None,
     };
     notices::of_event(snapshot, kind, account, contact, now)
+}
+
+/// Ends the lock of the unfamiliar lane, and leaves its count: the next failure locks for longer.
+pub(super) fn unlock(
+    transaction: &WriteTransaction<'_>,
+    contact: &ContactId,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Unlocked, DirectoryError> {
+    let locked = transaction.find_row(
+        concat!(
+            "SELECT c.id, a.id, c.unlocked_at
+             FROM contact p
+             JOIN account a ON a.id = p.account
+             JOIN credential c ON c.id = ",
+            credential_of!(),
+            "JOIN credential_lane l ON l.credential = c.id AND l.lane = x'' AND l.locked_until > ?2
+             WHERE p.id = ?1 AND p.status = 'active'"
+        ),
+        (contact.as_str(), now.as_microsecond()),
+        |row| {
+            let account = AccountId::new(row.get::<_, String>(1)?);
+            Ok((row.get::<_, i64>(0)?, account, optional_timestamp(row, 2)?))
+        },
+    )?;
+    let Some((id, account, unlocked)) = locked else { return Ok(Unlocked::WasOpen) };
+    if unlocked.is_some_and(|at| now.duration_since(at) < BETWEEN_UNLOCKS) {
+        return Ok(Unlocked::Spent);
+    }
+    let rows = transaction.change(NewChange {
+        actor,
+        account: Some(&account),
+        interaction: None,
+        kind: "unlock_passphrase",
+        at: now,
+        tells: &notices::of_event(transaction, Kind::PassphraseUnlocked, &account, Some(contact), now)?,
+    })?;
+    rows.execute("UPDATE credential SET unlocked_at = ?2 WHERE id = ?1", (id, now.as_microsecond()))?;
+    rows.execute(
+        "UPDATE credential_lane SET locked_until = ?2 WHERE credential = ?1 AND lane = x''",
+        (id, now.as_microsecond()),
+    )?;
+    Ok(Unlocked::Open(rows.revision()))
 }
 
 /// Suspends the primary account passphrase until it is changed: who answered for the account knows it (S14).

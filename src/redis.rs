@@ -13,6 +13,7 @@ use redis::{Cmd, FromRedisValue};
 use tokio::sync::watch;
 
 mod failure;
+mod hints;
 mod inspect;
 mod keeper;
 mod link;
@@ -21,8 +22,9 @@ pub mod server;
 pub mod settings;
 
 pub use failure::{Failure, Kind};
-pub use inspect::{About, Facts, inspect};
-pub use settings::{Login, Mode, Server, Settings};
+pub use hints::Hints;
+pub use inspect::{About, inspect};
+pub use settings::{Certificate, Login, Mode, Server, Settings};
 
 use keeper::{Keeper, Kept, State};
 
@@ -126,7 +128,7 @@ impl Connection {
         let by_digest = self.query(&script.command("EVALSHA", &script.digest, keys, arguments)).await;
         match by_digest {
             Err(failure) if failure.kind() == Kind::UnknownScript => {
-                self.query(&script.command("EVAL", script.text, keys, arguments)).await
+                self.query(&script.command("EVAL", &script.text, keys, arguments)).await
             }
             other => other,
         }
@@ -149,15 +151,17 @@ impl Changes {
 /// A Lua script, which servers know by its digest once they have run it.
 #[derive(Clone, Debug)]
 pub struct Script {
-    text: &'static str,
+    text: Arc<str>,
     digest: String,
 }
 
 impl Script {
     /// The script of this text.
     #[must_use]
-    pub fn new(text: &'static str) -> Self {
-        Self { text, digest: redis::Script::new(text).get_hash().to_owned() }
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        let text = text.into();
+        let digest = redis::Script::new(&text).get_hash().to_owned();
+        Self { text, digest }
     }
 
     /// By what servers know it.

@@ -62,6 +62,7 @@ async fn main() {
             database: 0,
             login: None,
             ca_file: None,
+            certificate: None,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(5),
         };
@@ -88,6 +89,7 @@ async fn bytes_of_a_failure(folder: &Path) -> f64 {
         database: 0,
         login: None,
         ca_file: None,
+        certificate: None,
         connect_timeout: Duration::from_secs(5),
         response_timeout: Duration::from_secs(5),
     };

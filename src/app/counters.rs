@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     directory::sqlite::SqliteBudgets,
     grpc::health::Health,
-    redis::{Connection, Standing},
+    redis::{Connection, Settings, Standing},
     telemetry::{
         budgets::CountedBudgets,
         metrics::{Kind, Metrics},
@@ -44,6 +44,7 @@ impl Counters {
         let Some(redis) = &config.redis else {
             return Ok(Self::Embedded(SqliteBudgets::new(foundation.stores.windows().clone(), settings)));
         };
+        warn_if_exposed("redis.url", &redis.counters);
         let connection = Connection::open("counters", redis.counters.clone());
         let budgets = RedisBudgets::new(connection, settings, Clock::Server);
         let looked = match budgets.connection().attempted().await {
@@ -89,6 +90,16 @@ impl Counters {
         if let Some(budgets) = shared {
             chores.spawn(keep_looking(budgets, health));
         }
+    }
+}
+
+/// Says loudly that a password goes over a network in the clear. It serves: some networks are encrypted below.
+pub(super) fn warn_if_exposed(key: &str, settings: &Settings) {
+    if let Some(server) = settings.tells_password_to() {
+        tracing::error!(
+            "{key}: THE PASSWORD OF REDIS GOES TO {server} WITHOUT TLS, and whoever listens on the way can edit counters; \
+             write rediss:// in the address, and change the password"
+        );
     }
 }
 

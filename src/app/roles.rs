@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use data_encoding::HEXLOWER;
 use tokio::{
     task::JoinSet,
     time::{self, MissedTickBehavior},
@@ -21,7 +22,7 @@ use crate::{
         tail::{Tail, Writers},
     },
     identity::keys::{KeyError, KeyRing, RoleSeal},
-    redis::Connection,
+    redis::{Connection, Hints},
     telemetry::metrics::{Kind, Metrics},
 };
 
@@ -38,15 +39,28 @@ impl Roles {
         stores: &Stores,
         writers: Writers,
         settings: CacheSettings,
-        shared: Option<Arc<dyn SharedRoles>>,
+        shared: Option<Shared>,
         clock: &Arc<dyn Clock>,
         chores: &mut JoinSet<()>,
     ) -> Result<Self, DirectoryError> {
         let tail = Arc::new(Tail::new(writers));
-        let (noted, uptime) = (Arc::clone(&tail), Arc::clone(clock));
-        stores.observe(move |changes| noted.note(changes, uptime.uptime()));
+        let (shared, hints) = shared.map(|Shared { roles, hints }| (roles, hints)).unzip();
+        // Where nobody else writes, nobody waits for a hint.
+        let hints = hints.filter(|_| writers == Writers::Others);
+        let (noted, uptime, given) = (Arc::clone(&tail), Arc::clone(clock), hints.clone());
+        stores.observe(move |changes| {
+            noted.note(changes, uptime.uptime());
+            if let Some(hints) = &given {
+                hints.give();
+            }
+        });
         let hinted = Arc::clone(&tail);
         stores.listen(move || hinted.hint(), chores);
+        if let Some(hints) = hints {
+            let hinted = Arc::clone(&tail);
+            chores.spawn(hints.clone().listen(move || hinted.hint()));
+            chores.spawn(hints.send());
+        }
         let store = stores.directory();
         tail.begin(&*store, &**clock).await?;
         chores.spawn(Arc::clone(&tail).follow(Arc::clone(&store), Arc::clone(clock)));
@@ -82,14 +96,20 @@ impl Roles {
     }
 }
 
-/// The cache that the fleet shares.
+/// What the fleet shares of roles: a cache of them, and hints at their changes.
+pub(super) struct Shared {
+    roles: Arc<dyn SharedRoles>,
+    hints: Hints,
+}
+
+/// The cache that the fleet shares, and its channel.
 pub(super) fn shared(
     redis: &Redis,
     keys: &Path,
     names: &Arc<KeyRing>,
     clock: &Arc<dyn Clock>,
     chores: &mut JoinSet<()>,
-) -> Result<Arc<dyn SharedRoles>, KeyError> {
+) -> Result<Shared, KeyError> {
     let seal = Arc::new(RoleSeal::load(keys)?);
     if !seal.is_shared() {
         tracing::warn!(
@@ -99,8 +119,17 @@ pub(super) fn shared(
         );
     }
     chores.spawn(keep_keys_current(Arc::clone(&seal)));
+    if redis.cache != redis.counters {
+        super::counters::warn_if_exposed("redis.cache_url", &redis.cache);
+    }
     let connection = Connection::open("role cache", redis.cache.clone());
-    Ok(Arc::new(RedisRoles::new(connection, seal, Arc::clone(names), Arc::clone(clock))))
+    // Fleets with different keys share a Redis without waking each other.
+    let digest = names.digest("changes of the directory", &[]);
+    let head = digest.first_chunk::<16>().expect("a digest has 32 bytes");
+    let channel = format!("cs1:changes:{}", HEXLOWER.encode(head));
+    let hints = Hints::new(connection.clone(), redis.cache.clone(), channel);
+    let roles = RedisRoles::new(connection, seal, Arc::clone(names), Arc::clone(clock));
+    Ok(Shared { roles: Arc::new(roles), hints })
 }
 
 /// Reads the keys of the shared cache again and again: a mounted secret is swapped without a word.

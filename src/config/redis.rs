@@ -9,7 +9,7 @@ use super::{
     document::{Field, Table},
     error::ConfigError,
 };
-use crate::redis::{Login, Mode, Server, Settings, settings};
+use crate::redis::{Certificate, Login, Mode, Server, Settings, settings};
 
 /// Where a fleet keeps what it shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,18 +28,30 @@ pub(super) fn read(section: &mut Table, base: &Path) -> Result<Redis, ConfigErro
     let login = login(section, base, "username", "password_file")?;
     let sentinel_login = login_of_sentinels(section, base, mode.as_ref())?;
     let ca_file = section.text("ca_file")?;
+    let (certificate_file, key_file) = (section.text("certificate_file")?, section.text("key_file")?);
+    let certificate = match (&certificate_file, &key_file) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(Certificate {
+            certificate_file: anchored(base, &certificate.value),
+            key_file: anchored(base, &key.value),
+        }),
+        (Some(certificate), None) => return Err(certificate.invalid("needs redis.key_file")),
+        (None, Some(key)) => return Err(key.invalid("needs redis.certificate_file")),
+    };
     let connect_timeout = time(section, "connect_timeout", DEFAULT_TIMEOUT)?;
     let response_timeout = time(section, "response_timeout", DEFAULT_TIMEOUT)?;
     let read = |url: &Field<String>, mode: Mode| -> Result<Settings, ConfigError> {
         let (servers, database) = settings::parse(&url.value).map_err(|why| url.invalid(why))?;
         refuse_mixture(url, &mode, &servers, database)?;
-        let ca_file = ca_file.as_ref().filter(|_| servers.iter().any(Server::is_tls));
+        let is_tls = servers.iter().any(Server::is_tls);
+        let ca_file = ca_file.as_ref().filter(|_| is_tls);
         Ok(Settings {
             mode,
             servers,
             database,
             login: login.clone(),
             ca_file: ca_file.map(|field| anchored(base, &field.value)),
+            certificate: certificate.clone().filter(|_| is_tls),
             connect_timeout,
             response_timeout,
         })
@@ -60,6 +72,12 @@ pub(super) fn read(section: &mut Table, base: &Path) -> Result<Redis, ConfigErro
     if let Some(field) = &ca_file
         && counters.ca_file.is_none()
         && cache.ca_file.is_none()
+    {
+        return Err(field.invalid("needs TLS: write rediss:// in redis.url"));
+    }
+    if let Some(field) = &certificate_file
+        && counters.certificate.is_none()
+        && cache.certificate.is_none()
     {
         return Err(field.invalid("needs TLS: write rediss:// in redis.url"));
     }

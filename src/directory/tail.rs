@@ -25,6 +25,9 @@ pub const STALE_AFTER: Duration = Duration::from_secs(2);
 /// How often the log is read when others write it, too.
 pub const POLL: Duration = Duration::from_millis(250);
 
+/// Between two readings, whatever is hinted at. 40 small readings a second at most, and no change waits for longer.
+pub const LEAST_PAUSE: Duration = Duration::from_millis(25);
+
 /// What a change touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Touched {
@@ -144,7 +147,8 @@ impl Tail {
         state.sweep(uptime);
     }
 
-    /// Has the log read soon: somebody says that it has grown. A hint may be lost; the next reading finds the change.
+    /// Has the log read soon: somebody says that it has grown. A hint may be lost; the next reading finds the change. However
+    /// many there are, the log is read no more often than every [`LEAST_PAUSE`].
     pub fn hint(&self) {
         self.hint.notify_one();
     }
@@ -219,7 +223,9 @@ impl Tail {
                 }
                 _ => {}
             }
-            drop(time::timeout(POLL, self.hint.notified()).await);
+            // Hints are kept until then, and many are one: who forges them makes nobody busy.
+            time::sleep(LEAST_PAUSE).await;
+            drop(time::timeout(POLL.saturating_sub(LEAST_PAUSE), self.hint.notified()).await);
         }
     }
 

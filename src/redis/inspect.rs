@@ -1,13 +1,13 @@
 //! What a server says of itself, for whoever looks after it. Writes one key, which expires.
 
-use std::{
-    collections::BTreeMap,
-    time::{Instant, SystemTime},
-};
+use std::time::{Instant, SystemTime};
 
 use redis::{Cmd, FromRedisValue};
 
-use super::{Connection, Failure, Kind, Mode, Settings};
+use super::{
+    Connection, Failure, Kind, Mode, Settings,
+    server::{self, Description},
+};
 
 /// What a server says of itself.
 #[derive(Clone, Debug)]
@@ -16,33 +16,10 @@ pub struct About {
     pub server: String,
     /// How far its clock is ahead of ours, in milliseconds, less the time of the question.
     pub ahead_ms: Option<i64>,
-    /// What `INFO` says, or why it does not.
-    pub facts: Result<Facts, Failure>,
+    /// How it describes itself, or why it does not.
+    pub description: Result<Description, Failure>,
     /// What it refuses to do for us, of what we need.
     pub refused: Vec<(&'static str, Failure)>,
-}
-
-/// What `INFO` says.
-#[derive(Clone, Debug, Default)]
-pub struct Facts(BTreeMap<String, String>);
-
-impl Facts {
-    /// A fact by its name, such as `redis_version`.
-    #[must_use]
-    pub fn find(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
-
-    /// A fact that is a number.
-    #[must_use]
-    pub fn find_number(&self, name: &str) -> Option<u64> {
-        self.find(name)?.parse().ok()
-    }
-
-    fn parse(text: &str) -> Self {
-        let facts = text.lines().filter_map(|line| line.trim().split_once(':'));
-        Self(facts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-    }
 }
 
 /// Asks the server, the master that the sentinels name, or each node of a Cluster that the settings name.
@@ -61,11 +38,10 @@ pub async fn inspect(settings: &Settings) -> Vec<(String, Result<About, Failure>
 }
 
 async fn of_one(settings: &Settings, server: String) -> Result<About, Failure> {
-    let facts = ask::<String>(settings, &redis::cmd("INFO")).await.map(|text| Facts::parse(&text));
     // A server that forbids to be asked can serve all the same; any other failure is that of the server.
-    let facts = match facts {
+    let description = match describe(settings).await {
         Err(failure) if failure.kind() != Kind::Forbidden => return Err(failure),
-        facts => facts,
+        description => description,
     };
     let mut refused = Vec::new();
     for (what, command) in needed() {
@@ -76,7 +52,14 @@ async fn of_one(settings: &Settings, server: String) -> Result<About, Failure> {
             Err(failure) => refused.push((what, failure)),
         }
     }
-    Ok(About { server, ahead_ms: ahead(settings).await, facts, refused })
+    Ok(About { server, ahead_ms: ahead(settings).await, description, refused })
+}
+
+async fn describe(settings: &Settings) -> Result<Description, Failure> {
+    let connection = Connection::open("doctor", settings.clone());
+    connection.attempted().await?;
+    let described = server::describe(&connection).await?;
+    described.into_iter().next().ok_or_else(Failure::beginning)
 }
 
 /// Each question on a connection of its own: one that was refused something is made anew.
@@ -117,17 +100,4 @@ fn needed() -> Vec<(&'static str, Cmd)> {
     let mut delete = redis::cmd("DEL");
     delete.arg(KEY);
     vec![("DEL", delete.clone()), ("EVAL", scripted), ("DEL", delete), ("SET", set), ("GET", get)]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_info_says_is_found_by_name() {
-        let facts = Facts::parse("# Server\r\nredis_version:7.0.15\r\n\r\n# Memory\r\nmaxmemory:0\r\nodd\r\n");
-        assert_eq!(facts.find("redis_version"), Some("7.0.15"));
-        assert_eq!((facts.find_number("maxmemory"), facts.find_number("redis_version")), (Some(0), None));
-        assert_eq!(facts.find("odd"), None);
-    }
 }

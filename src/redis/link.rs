@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
     RedisFuture, ServerErrorKind, Value,
-    aio::{ConnectionLike, MultiplexedConnection},
+    aio::{ConnectionLike, MultiplexedConnection, PubSub},
     cluster::ClusterClientBuilder,
     cluster_async::ClusterConnection,
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
@@ -58,6 +58,31 @@ pub(super) async fn make(settings: &Settings) -> Result<Made, Failure> {
             Ok(Made { link: Link::Cluster(connection), master: None })
         }
     }
+}
+
+/// Subscribes to a channel, on a connection of its own. In a Cluster any node tells what was published at another.
+pub(super) async fn subscribe(settings: &Settings, channel: &str) -> Result<PubSub, Failure> {
+    let servers = match &settings.mode {
+        Mode::Sentinel { .. } => vec![find_master(settings).await?],
+        Mode::Standalone | Mode::Cluster => settings.servers.clone(),
+    };
+    let mut failure = Failure::beginning();
+    for server in servers {
+        let subscribed = tokio::time::timeout(settings.connect_timeout, subscribe_at(&server, settings, channel)).await;
+        match subscribed {
+            Ok(Ok(subscribed)) => return Ok(subscribed),
+            Ok(Err(why)) => failure = why,
+            Err(_) => failure = Failure::new(Kind::Silent, "Redis did not answer in time"),
+        }
+    }
+    Err(failure)
+}
+
+async fn subscribe_at(server: &Server, settings: &Settings, channel: &str) -> Result<PubSub, Failure> {
+    let client = client(server, settings, settings.login.as_ref(), settings.database)?;
+    let mut subscribed = client.get_async_pubsub().await?;
+    subscribed.subscribe(channel).await?;
+    Ok(subscribed)
 }
 
 /// Asks whether a link still lives, and still leads to where it should.
@@ -132,19 +157,20 @@ async fn connect(
     login: Option<&Login>,
     database: i64,
 ) -> Result<MultiplexedConnection, Failure> {
-    let info = info(server, login, database)?;
-    let client = match &settings.ca_file {
-        Some(path) if server.is_tls() => {
-            let certificates = login::certificates(path).map_err(|why| Failure::new(Kind::Denied, why))?;
-            Client::build_with_tls(info, certificates)
-        }
-        _ => Client::open(info),
-    };
+    let client = client(server, settings, login, database)?;
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(settings.connect_timeout))
         .set_response_timeout(Some(settings.response_timeout))
         .set_pipeline_buffer_size(COMMANDS_IN_HAND);
-    Ok(client?.get_multiplexed_async_connection_with_config(&config).await?)
+    Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
+}
+
+fn client(server: &Server, settings: &Settings, login: Option<&Login>, database: i64) -> Result<Client, Failure> {
+    let info = info(server, login, database)?;
+    Ok(match login::certificates(settings)? {
+        Some(certificates) if server.is_tls() => Client::build_with_tls(info, certificates),
+        _ => Client::open(info),
+    }?)
 }
 
 async fn cluster(settings: &Settings) -> Result<ClusterConnection, Failure> {
@@ -157,8 +183,8 @@ async fn cluster(settings: &Settings) -> Result<ClusterConnection, Failure> {
         .min_retry_wait(CLUSTER_RETRY_WAIT.0)
         .max_retry_wait(CLUSTER_RETRY_WAIT.1)
         .tcp_settings(tcp());
-    if let Some(path) = &settings.ca_file {
-        builder = builder.certs(login::certificates(path).map_err(|why| Failure::new(Kind::Denied, why))?);
+    if let Some(certificates) = login::certificates(settings)? {
+        builder = builder.certs(certificates);
     }
     let mut connection = builder.build()?.get_async_connection().await?;
     let mut probe = redis::cmd("EXISTS");

@@ -1,4 +1,4 @@
-//! The files behind a connection: a password, and the certificates that vouch for the servers.
+//! The files behind a connection: a password, and the certificates that vouch for the servers and for us.
 //!
 //! Read for every new connection, so that both can be changed without a restart; looked at once at start, so that a
 //! wrong one is found before anything is served.
@@ -10,12 +10,12 @@ use std::{
     path::Path,
 };
 
-use redis::{RedisConnectionInfo, TlsCertificates};
+use redis::{ClientTlsConfig, RedisConnectionInfo, TlsCertificates};
 use zeroize::Zeroizing;
 
 use super::{
     failure::{Failure, Kind},
-    settings::{Login, Settings},
+    settings::{Certificate, Login, Settings},
 };
 
 /// Whether the files of these settings can be used; else which, and why.
@@ -29,13 +29,26 @@ pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     if let super::Mode::Sentinel { login: Some(login), .. } = &settings.mode {
         drop(password(&login.password_file).map_err(|why| ("sentinel_password_file", why))?);
     }
+    let ours = settings.certificate.as_ref();
     if let Some(path) = &settings.ca_file {
-        let certificates = certificates(path).map_err(|why| ("ca_file", why))?;
-        let probe = ("rediss://localhost", certificates);
-        redis::Client::build_with_tls(probe.0, probe.1)
-            .map_err(|_| ("ca_file", format!("{} holds no certificate in PEM form", path.display())))?;
+        let root_cert = authorities(path).map_err(|why| ("ca_file", why))?;
+        let only_theirs = TlsCertificates { client_tls: None, root_cert: Some(root_cert) };
+        probe(only_theirs).map_err(|_| ("ca_file", format!("{} holds no certificate in PEM form", path.display())))?;
+    }
+    if let Some(Certificate { certificate_file, key_file }) = ours {
+        let pem = authorities(certificate_file).map_err(|why| ("certificate_file", why))?;
+        let key = key(key_file).map_err(|why| ("key_file", why))?;
+        let only_ours = TlsCertificates { client_tls: Some(pair(pem, &key)), root_cert: None };
+        // That they belong together shows with the first connection.
+        let why = || format!("{} or {} cannot be read as PEM", certificate_file.display(), key_file.display());
+        probe(only_ours).map_err(|_| ("certificate_file", why()))?;
     }
     Ok(())
+}
+
+/// Whether the driver can use them.
+fn probe(certificates: TlsCertificates) -> Result<(), redis::RedisError> {
+    redis::Client::build_with_tls("rediss://localhost", certificates).map(drop)
 }
 
 /// Adds user and password. The driver wipes neither; it drops them with the connection.
@@ -49,16 +62,58 @@ pub(super) fn with_login(info: RedisConnectionInfo, login: Option<&Login>) -> Re
     })
 }
 
+/// What TLS needs beside what everybody knows: who vouches for the servers, and who we are. `None`: neither is set.
+pub(super) fn certificates(settings: &Settings) -> Result<Option<TlsCertificates>, Failure> {
+    let unusable = |why| Failure::new(Kind::Denied, why);
+    let root_cert = settings.ca_file.as_deref().map(authorities).transpose().map_err(unusable)?;
+    let client_tls = match &settings.certificate {
+        Some(Certificate { certificate_file, key_file }) => {
+            let pem = authorities(certificate_file).map_err(unusable)?;
+            Some(pair(pem, &key(key_file).map_err(unusable)?))
+        }
+        None => None,
+    };
+    let is_set = root_cert.is_some() || client_tls.is_some();
+    Ok(is_set.then_some(TlsCertificates { client_tls, root_cert }))
+}
+
+/// The driver keeps the key for as long as the connection lives, and does not wipe it.
+fn pair(client_cert: Vec<u8>, key: &Zeroizing<String>) -> ClientTlsConfig {
+    ClientTlsConfig { client_cert, client_key: key.as_bytes().to_vec() }
+}
+
 /// The certificates of a file.
-pub(super) fn certificates(path: &Path) -> Result<TlsCertificates, String> {
+fn authorities(path: &Path) -> Result<Vec<u8>, String> {
     let pem = std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     if !pem.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE) {
         return Err(format!("{} holds no certificate in PEM form", path.display()));
     }
-    Ok(TlsCertificates { client_tls: None, root_cert: Some(pem) })
+    Ok(pem)
+}
+
+fn key(path: &Path) -> Result<Zeroizing<String>, String> {
+    let text = secret(path, LONGEST_KEY)?;
+    if !text.contains("PRIVATE KEY-----") {
+        return Err(format!("{} holds no private key in PEM form", path.display()));
+    }
+    Ok(text)
 }
 
 fn password(path: &Path) -> Result<Zeroizing<String>, String> {
+    let shown = path.display();
+    let text = secret(path, LONGEST_PASSWORD)?;
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err(format!("{shown} is empty"));
+    }
+    if password.contains(['\r', '\n']) {
+        return Err(format!("{shown} has more than one line"));
+    }
+    Ok(Zeroizing::new(password.to_owned()))
+}
+
+/// The text of a file that nobody else may read, up to so many bytes.
+fn secret(path: &Path, longest: usize) -> Result<Zeroizing<String>, String> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| format!("{shown} cannot be read: {error}");
     // The mode is asked of the open file, so that it is the mode of what is read.
@@ -75,20 +130,16 @@ fn password(path: &Path) -> Result<Zeroizing<String>, String> {
     if owner != 0 && owner != rustix::process::geteuid().as_raw() {
         return Err(format!("{shown} belongs to another user (uid {owner})"));
     }
-    let mut text = Zeroizing::new(String::with_capacity(LONGEST_PASSWORD));
-    let most = u64::try_from(LONGEST_PASSWORD).unwrap_or(u64::MAX);
+    let mut text = Zeroizing::new(String::with_capacity(longest));
+    let most = u64::try_from(longest).unwrap_or(u64::MAX);
     opened.take(most).read_to_string(&mut text).map_err(|_| format!("{shown} is not text"))?;
-    let password = text.trim_end_matches(['\r', '\n']);
-    if password.is_empty() {
-        return Err(format!("{shown} is empty"));
-    }
-    if password.contains(['\r', '\n']) {
-        return Err(format!("{shown} has more than one line"));
-    }
-    Ok(Zeroizing::new(password.to_owned()))
+    Ok(text)
 }
 
 /// Bytes of a password that are read; Redis itself takes up to 512 MB.
 const LONGEST_PASSWORD: usize = 4096;
+
+/// Bytes of a private key that are read: an RSA key of 16,384 bits has some 13,000.
+const LONGEST_KEY: usize = 32_768;
 
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";

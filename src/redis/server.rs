@@ -7,16 +7,29 @@ use super::{Connection, Failure};
 /// One server, as it describes itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// Its version: major, minor.
-    pub version: (u32, u32),
+    /// Its version, such as `7.0.15`.
+    pub version: String,
+    /// Whether it takes writes; a replica does not.
+    pub is_master: bool,
     /// Its `maxmemory-policy`.
     pub eviction: String,
-    /// Whether it appends every write to a file.
-    pub appends: bool,
-    /// How many replicas follow it.
-    pub replicas: u32,
+    /// What it does to remember.
+    pub persistence: Persistence,
     /// What it has of memory at most, in bytes; 0: no limit of its own.
     pub max_memory: u64,
+    /// What it uses of it, in bytes.
+    pub used_memory: u64,
+}
+
+/// Whether a server appends every write to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// It does.
+    Appends,
+    /// It should, and the last write failed.
+    Fails,
+    /// It does not: a restart forgets what came after the last snapshot, if there is any.
+    Off,
 }
 
 /// Asks the server, or every master of a Cluster.
@@ -24,6 +37,7 @@ pub struct Description {
 /// # Errors
 /// [`Failure`]; of kind Denied when the user may not ask.
 pub async fn describe(connection: &Connection) -> Result<Vec<Description>, Failure> {
+    // One question for all that is looked at, by the sidecar as by the doctor.
     let answer: Value = connection.query(&redis::cmd("INFO")).await?;
     // A Cluster gives a map from node to text.
     let texts: Vec<String> = if let Value::Map(nodes) = answer {
@@ -42,12 +56,11 @@ impl Description {
     /// Why counters must not be kept there, and what to do; `None`: they may.
     #[must_use]
     pub fn unfit_for_counters(&self) -> Option<String> {
-        let (major, minor) = self.version;
-        if self.version < OLDEST {
-            let (oldest, after) = OLDEST;
-            return Some(format!("Redis {major}.{minor} is older than {oldest}.{after}: run a newer one"));
+        if self.is_too_old() {
+            let (major, minor) = OLDEST;
+            return Some(format!("Redis {} is older than {major}.{minor}: run a newer one", self.version));
         }
-        (self.eviction != "noeviction").then(|| {
+        self.evicts().then(|| {
             format!(
                 "the Redis of the counters evicts (maxmemory-policy {}), and an evicted counter is a fresh budget: \
                  set it to noeviction, and keep the cache elsewhere with redis.cache_url if that must evict",
@@ -56,15 +69,34 @@ impl Description {
         })
     }
 
+    /// Whether it does not understand what it is asked.
+    #[must_use]
+    pub fn is_too_old(&self) -> bool {
+        let mut parts = self.version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < OLDEST
+    }
+
+    /// Whether it removes what it was given, when memory is short.
+    #[must_use]
+    pub fn evicts(&self) -> bool {
+        self.eviction != "noeviction"
+    }
+
     fn parse(info: &str) -> Option<Self> {
         let find = |name: &str| info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'));
-        let mut parts = find("redis_version")?.split('.').map(|part| part.parse().unwrap_or(0));
+        let number = |name: &str| find(name).and_then(|number| number.parse().ok()).unwrap_or(0);
+        let writes = find("aof_last_write_status").is_none_or(|status| status == "ok");
         Some(Self {
-            version: (parts.next()?, parts.next()?),
+            version: find("redis_version")?.to_owned(),
+            is_master: find("role").is_none_or(|role| role == "master"),
             eviction: find("maxmemory_policy")?.to_owned(),
-            appends: find("aof_enabled") == Some("1"),
-            replicas: find("connected_slaves").and_then(|count| count.parse().ok()).unwrap_or(0),
-            max_memory: find("maxmemory").and_then(|bytes| bytes.parse().ok()).unwrap_or(0),
+            persistence: match find("aof_enabled") {
+                Some("1") if writes => Persistence::Appends,
+                Some("1") => Persistence::Fails,
+                _ => Persistence::Off,
+            },
+            max_memory: number("maxmemory"),
+            used_memory: number("used_memory"),
         })
     }
 }
@@ -80,6 +112,19 @@ const OLDEST: (u32, u32) = (6, 2);
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_it_does_to_remember_is_read() {
+        let with = |more: &str| {
+            let info = format!("redis_version:7.0.15\r\nmaxmemory_policy:noeviction\r\nrole:slave\r\n{more}");
+            Description::parse(&info).unwrap()
+        };
+        assert_eq!(with("").persistence, Persistence::Off);
+        assert_eq!(with("aof_enabled:0\r\naof_last_write_status:ok\r\n").persistence, Persistence::Off);
+        assert_eq!(with("aof_enabled:1\r\naof_last_write_status:ok\r\n").persistence, Persistence::Appends);
+        assert_eq!(with("aof_enabled:1\r\naof_last_write_status:err\r\n").persistence, Persistence::Fails);
+        assert!(!with("").is_master);
+    }
+
     fn of(version: &str, eviction: &str) -> Description {
         let info = format!("# Server\r\nredis_version:{version}\r\nmaxmemory:100\r\nmaxmemory_policy:{eviction}\r\n");
         Description::parse(&info).unwrap()
@@ -94,7 +139,7 @@ mod tests {
             assert!(why.contains(policy) && why.contains("noeviction"), "{why}");
         }
         assert!(of("6.0.16", "noeviction").unfit_for_counters().unwrap().contains("older than 6.2"));
-        assert_eq!(of("7.0.15", "noeviction").max_memory, 100);
+        assert_eq!((of("7.0.15", "noeviction").max_memory, of("7.0.15", "noeviction").used_memory), (100, 0));
         assert_eq!(Description::parse("-ERR"), None);
     }
 }

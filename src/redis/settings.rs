@@ -1,6 +1,6 @@
 //! Where Redis is, and how one speaks to it. Parsed, not connected: what can be seen to be wrong is refused here.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
 
@@ -20,6 +20,8 @@ pub struct Settings {
     pub login: Option<Login>,
     /// The certificates that vouch for the servers, PEM; `None`: the public ones of the web. Only with TLS.
     pub ca_file: Option<PathBuf>,
+    /// By what we show who we are, to servers that ask; `None`: by nothing. Only with TLS.
+    pub certificate: Option<Certificate>,
     /// How long connecting may take, with TLS and login.
     pub connect_timeout: Duration,
     /// How long an answer may take.
@@ -33,6 +35,15 @@ impl Settings {
     /// The key of the setting, and what is wrong with its file; never what stands in it.
     pub fn check_files(&self) -> Result<(), (&'static str, String)> {
         login::check(self)
+    }
+
+    /// The first server to which a password would go in the clear over a network: without TLS, and to another machine.
+    /// Of sentinels: also for the master that they name, which is asked as they are.
+    #[must_use]
+    pub fn tells_password_to(&self) -> Option<&Server> {
+        let of_sentinels = matches!(&self.mode, Mode::Sentinel { login: Some(_), .. });
+        let tells = self.login.is_some() || of_sentinels;
+        self.servers.iter().find(|server| tells && server.is_exposed())
     }
 }
 
@@ -59,6 +70,15 @@ pub struct Login {
     pub username: Option<String>,
     /// The file with the password: one line, readable by nobody else.
     pub password_file: PathBuf,
+}
+
+/// A certificate of ours, with its key. Read for every new connection, so that both can be changed without a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certificate, with those between it and its authority, PEM.
+    pub certificate_file: PathBuf,
+    /// Its private key, PEM, readable by nobody else.
+    pub key_file: PathBuf,
 }
 
 /// Where one server is.
@@ -93,6 +113,15 @@ impl Server {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tcp { tls: true, .. })
+    }
+
+    /// Whether what is said to it may be heard by others: it is neither on this machine nor is TLS spoken. A name but
+    /// `localhost` counts as another machine.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        let Self::Tcp { host, tls: false, .. } = self else { return false };
+        let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        !address.map_or_else(|| host.eq_ignore_ascii_case("localhost"), |address| address.to_canonical().is_loopback())
     }
 
     pub(super) fn address(&self) -> ConnectionAddr {
@@ -160,6 +189,33 @@ mod tests {
 
     fn tcp(host: &str, port: u16, tls: bool) -> Server {
         Server::Tcp { host: host.into(), port, tls }
+    }
+
+    #[test]
+    fn a_password_is_exposed_but_to_this_machine_and_with_tls() {
+        let exposed = ["redis://10.0.0.7", "redis://redis.example", "redis://[2001:db8::1]", "redis://0.0.0.0"];
+        let kept =
+            ["redis://127.0.0.1", "redis://127.8.8.8", "redis://localhost", "redis://[::1]", "rediss://r.example"];
+        let login = Login { username: None, password_file: "password".into() };
+        let of = |url: &str, login: Option<&Login>| Settings {
+            mode: Mode::Standalone,
+            servers: parse(url).unwrap().0,
+            database: 0,
+            login: login.cloned(),
+            ca_file: None,
+            certificate: None,
+            connect_timeout: Duration::ZERO,
+            response_timeout: Duration::ZERO,
+        };
+        for url in exposed {
+            assert!(of(url, Some(&login)).tells_password_to().is_some(), "{url}");
+            assert_eq!(of(url, None).tells_password_to(), None, "{url}: there is none to tell");
+            let mode = Mode::Sentinel { master: "m".into(), login: Some(login.clone()) };
+            assert!(Settings { mode, ..of(url, None) }.tells_password_to().is_some(), "{url}: the sentinels' own");
+        }
+        for url in kept.into_iter().chain(["redis+unix:///run/redis.sock"]) {
+            assert_eq!(of(url, Some(&login)).tells_password_to(), None, "{url}");
+        }
     }
 
     #[test]

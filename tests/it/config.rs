@@ -346,6 +346,16 @@ accepts_tokens_from = ['ivr']"
         ),
         (&redis("url = 'redis://a'\nca_file = 'ca.pem'"), ":11: redis.ca_file: needs TLS: write rediss://"),
         (&redis("url = 'rediss://a'\nca_file = 'ca.pem'"), "redis.ca_file: ca.pem cannot be read: No such file"),
+        (&redis("url = 'rediss://a'\nkey_file = 'k'"), ":11: redis.key_file: needs redis.certificate_file"),
+        (&redis("url = 'rediss://a'\ncertificate_file = 'c'"), ":11: redis.certificate_file: needs redis.key_file"),
+        (
+            &redis("url = 'redis://a'\ncertificate_file = 'c'\nkey_file = 'k'"),
+            ":11: redis.certificate_file: needs TLS: write rediss://",
+        ),
+        (
+            &redis("url = 'rediss://a'\ncertificate_file = 'c'\nkey_file = 'k'"),
+            "redis.certificate_file: c cannot be read: No such file",
+        ),
         (&redis("url = 'rediss://a/#insecure'"), ":10: redis.url: must hold no fragment"),
         (&redis("url = 'redis://a'\ncache_mode = 'cluster'"), ":11: redis.cache_mode: needs redis.cache_url"),
         (&redis("url = 'redis://a'\ncache_url = 'a'"), ":11: redis.cache_url: must be redis://"),

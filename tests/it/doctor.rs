@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::{
     process::{BINARY, Process},
     redis::server::Server,
-    sidecar::{Home, Sidecar, loopback, manual_clock},
+    sidecar::{Home, Sidecar, eventually, loopback, manual_clock},
 };
 
 mod postgres;
@@ -269,6 +269,17 @@ async fn what_the_acl_of_redis_forbids_is_found_and_no_password_is_told() {
     password(MARK);
     let mute = user("+@read +@write +@scripting +@connection +time");
     with_redis(&home, &settings(&mute)).expect("redis.settings", "broken", "does not let this user ask", "+info");
+    // 192.0.2.0/24 is nobody's (RFC 5737): the password would go over a network, and goes nowhere.
+    let far = "url = \"redis://192.0.2.1\"\nconnect_timeout = \"50ms\"\npassword_file = \"password\"";
+    with_redis(&home, far).expect("redis.password", "look", "192.0.2.1:6379 without TLS", "rediss://");
+    let mut sidecar = Process::start(&home.config(), &[]);
+    let warned = eventually(async || {
+        let printed = sidecar.printed();
+        printed.contains("THE PASSWORD OF REDIS GOES TO 192.0.2.1:6379 WITHOUT TLS").then_some(printed)
+    })
+    .await;
+    assert!(!warned.contains(MARK), "{warned}");
+    sidecar.kill();
     let unscripted = user("+@read +@write +@connection +time +info");
     with_redis(&home, &settings(&unscripted)).expect("redis.rights", "broken", "EVAL", "+@scripting");
 }

@@ -21,6 +21,7 @@ mod failover;
 mod failures;
 mod people;
 mod revoked;
+mod roles;
 mod shared;
 mod siege;
 mod world;

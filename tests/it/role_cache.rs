@@ -19,7 +19,7 @@ use countersign::{
         look::{AttemptFrom, Whose},
         sample,
         sqlite::{SqliteCredentials, Store},
-        tail::{HARD_TTL, STALE_AFTER, Tail, Writers},
+        tail::{HARD_TTL, LEAST_PAUSE, STALE_AFTER, Tail, Writers},
     },
     interaction::InteractionKey,
     throttle::floor::Floor,
@@ -284,4 +284,24 @@ async fn what_others_write_is_seen_with_the_next_reading_and_a_hint_brings_it_fo
     following.abort();
     fixture.clock.advance(STALE_AFTER);
     assert!(fixture.tail.lag(fixture.clock.uptime()) >= STALE_AFTER, "a tail that is not read grows old");
+}
+
+// proves: A14
+#[tokio::test]
+async fn a_flood_of_hints_makes_nobody_busy() {
+    let fixture = Fixture::new(Writers::Others).await;
+    let log: Arc<dyn Directory> = fixture.watched.clone();
+    let following = tokio::spawn(Arc::clone(&fixture.tail).follow(log, fixture.clock.clone()));
+    let (begun, before) = (std::time::Instant::now(), fixture.watched.readings());
+    let mut hints = 0;
+    while fixture.watched.readings() - before < 20 {
+        fixture.tail.hint();
+        hints += 1;
+        tokio::task::yield_now().await;
+        assert!(begun.elapsed() < Duration::from_secs(20), "the tail does not read on");
+    }
+    let least = LEAST_PAUSE * 18;
+    assert!(begun.elapsed() >= least, "20 readings in {:?} at {hints} hints", begun.elapsed());
+    assert!(hints > 100, "a flood, not {hints} hints");
+    following.abort();
 }

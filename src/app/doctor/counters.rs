@@ -3,18 +3,22 @@
 use super::Finding;
 use crate::{
     config::Config,
-    redis::{About, Facts, Failure, Kind, inspect},
+    redis::{
+        About, Failure, Kind, Settings, inspect,
+        server::{Description, Persistence},
+    },
 };
 
 pub(super) async fn findings(config: &Config) -> Vec<Finding> {
     let Some(redis) = &config.redis else {
         return vec![Finding::sound(REACHED, "none is set: what is counted is in the store")];
     };
-    let mut findings = Vec::new();
+    let mut findings: Vec<_> = exposed("redis.url", &redis.counters).into_iter().collect();
     for (server, about) in inspect(&redis.counters).await {
         findings.extend(of_counters(&server, about));
     }
     if redis.cache != redis.counters {
+        findings.extend(exposed("redis.cache_url", &redis.cache));
         for (server, about) in inspect(&redis.cache).await {
             findings.push(match about {
                 Ok(about) => reached("redis.cache", &about),
@@ -31,24 +35,34 @@ fn of_counters(server: &str, about: Result<About, Failure>) -> Vec<Finding> {
         Ok(about) => about,
     };
     let mut findings = vec![reached(REACHED, &about), clock(&about), rights(&about)];
-    match &about.facts {
+    match &about.description {
         Err(failure) => findings.push(Finding::broken(
             "redis.settings",
             format!("{server} does not let this user ask whether it evicts"),
             remedy(failure),
         )),
-        Ok(facts) => findings.extend([role(facts), eviction(facts), memory(facts), persistence(facts)]),
+        Ok(it) => findings.extend([role(it), eviction(it), memory(it), persistence(it)]),
     }
     findings
 }
 
+/// Whether a password goes over a network in the clear.
+fn exposed(key: &str, settings: &Settings) -> Option<Finding> {
+    settings.tells_password_to().map(|server| {
+        Finding::look(
+            "redis.password",
+            format!(
+                "{key}: the password goes to {server} without TLS, and whoever listens on the way can count as you"
+            ),
+            "write rediss:// in the address, with ca_file if the authority is your own; then change the password",
+        )
+    })
+}
+
 fn reached(check: &'static str, about: &About) -> Finding {
-    let version = about.facts.as_ref().ok().and_then(|facts| facts.find("redis_version"));
-    let Some(version) = version else { return Finding::sound(check, format!("{} answers", about.server)) };
-    let found = format!("{} answers, version {version}", about.server);
-    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if (major, minor) < OLDEST {
+    let Ok(it) = &about.description else { return Finding::sound(check, format!("{} answers", about.server)) };
+    let found = format!("{} answers, version {}", about.server, it.version);
+    if it.is_too_old() {
         return Finding::broken(check, found, "run 6.2 or a newer one: no sidecar counts in an older one");
     }
     Finding::sound(check, found)
@@ -85,36 +99,36 @@ fn rights(about: &About) -> Finding {
     Finding::broken(CHECK, found, remedy(failure))
 }
 
-fn role(facts: &Facts) -> Finding {
+fn role(it: &Description) -> Finding {
     const CHECK: &str = "redis.role";
-    match facts.find("role") {
-        Some("master") | None => Finding::sound(CHECK, "a master"),
-        Some(_) => Finding::broken(
-            CHECK,
-            "a replica, which takes no writes",
-            "point redis.url at the master, or at the sentinels with mode = \"sentinel\"",
-        ),
+    if it.is_master {
+        return Finding::sound(CHECK, "a master");
     }
+    Finding::broken(
+        CHECK,
+        "a replica, which takes no writes",
+        "point redis.url at the master, or at the sentinels with mode = \"sentinel\"",
+    )
 }
 
-fn eviction(facts: &Facts) -> Finding {
+fn eviction(it: &Description) -> Finding {
     const CHECK: &str = "redis.eviction";
-    match facts.find("maxmemory_policy") {
-        Some("noeviction") | None => Finding::sound(CHECK, "noeviction"),
-        Some(policy) => Finding::broken(
-            CHECK,
-            format!("maxmemory-policy is {policy}: when memory is short it removes counters, and guesses with them"),
-            "CONFIG SET maxmemory-policy noeviction, and the same in redis.conf; a cache may have a Redis of its own (redis.cache_url)",
-        ),
+    if !it.evicts() {
+        return Finding::sound(CHECK, "noeviction");
     }
+    Finding::broken(
+        CHECK,
+        format!("maxmemory-policy is {}: when memory is short it removes counters, and guesses with them", it.eviction),
+        "CONFIG SET maxmemory-policy noeviction, and the same in redis.conf; a cache may have a Redis of its own (redis.cache_url)",
+    )
 }
 
-fn memory(facts: &Facts) -> Finding {
+fn memory(it: &Description) -> Finding {
     const CHECK: &str = "redis.memory";
-    let (used, most) = (facts.find_number("used_memory"), facts.find_number("maxmemory"));
-    let Some((used, most)) = used.zip(most.filter(|most| *most > 0)) else {
+    let (used, most) = (it.used_memory, it.max_memory);
+    if most == 0 {
         return Finding::sound(CHECK, "maxmemory is not set");
-    };
+    }
     let found = format!("{} of {} MiB are used", used >> 20, most >> 20);
     if used >= most {
         return Finding::broken(CHECK, found, "raise maxmemory: no passphrase can be tried while it is full");
@@ -125,25 +139,27 @@ fn memory(facts: &Facts) -> Finding {
     Finding::sound(CHECK, found)
 }
 
-fn persistence(facts: &Facts) -> Finding {
+fn persistence(it: &Description) -> Finding {
     const CHECK: &str = "redis.persistence";
-    if facts.find("aof_enabled") != Some("1") {
-        return Finding::look(
+    match it.persistence {
+        Persistence::Appends => Finding::sound(CHECK, "appendonly is on"),
+        Persistence::Fails => {
+            Finding::look(CHECK, "the last write of the append-only file failed", "look at the disk of Redis")
+        }
+        Persistence::Off => Finding::look(
             CHECK,
             "appendonly is off: a restart forgets the counters, and strangers' windows start half spent for a day",
             "CONFIG SET appendonly yes, and the same in redis.conf",
-        );
+        ),
     }
-    if facts.find("aof_last_write_status").is_some_and(|status| status != "ok") {
-        return Finding::look(CHECK, "the last write of the append-only file failed", "look at the disk of Redis");
-    }
-    Finding::sound(CHECK, "appendonly is on")
 }
 
 fn remedy(failure: &Failure) -> String {
     match failure.kind() {
         Kind::Denied => "check redis.username and redis.password_file",
-        Kind::Forbidden => "ACL SETUSER that user ~cs1:* +@read +@write +@scripting +@connection +info +time +role",
+        Kind::Forbidden => {
+            "ACL SETUSER that user ~cs1:* &cs1:* +@read +@write +@scripting +@connection +@pubsub +info +time +role"
+        }
         Kind::OutOfMemory => "raise maxmemory",
         Kind::Demoted => "point redis.url at the master, or at the sentinels with mode = \"sentinel\"",
         Kind::Loading => "wait until it has loaded its data",
@@ -156,9 +172,6 @@ fn remedy(failure: &Failure) -> String {
 }
 
 const REACHED: &str = "redis";
-
-/// As `redis::server` has it.
-const OLDEST: (u32, u32) = (6, 2);
 
 /// Clocks that are kept by a time service agree within a second; 5 s is what tokens and passphrases bear.
 const MUCH_MS: u64 = 1_000;

@@ -53,7 +53,8 @@ impl RedisRoles {
     pub fn key(&self, contact: &ContactId) -> String {
         let digest = self.names.digest("role cache", &[contact.as_str().as_bytes()]);
         let head = digest.first_chunk::<16>().expect("a digest has 32 bytes");
-        format!("countersign:standing:{}", HEXLOWER.encode(head))
+        // All names of ours begin so, for one rule of an ACL.
+        format!("cs1:standing:{}", HEXLOWER.encode(head))
     }
 
     fn answers(&self) -> bool {

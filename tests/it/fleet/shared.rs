@@ -148,7 +148,7 @@ async fn who_owns_a_directory_keeps_sharers_out_and_they_keep_out_an_owner() {
 }
 
 /// A command of this sidecar's operator, which must succeed.
-fn operator(fleet: &Fleet, node: usize, arguments: &[&str]) {
+pub(super) fn operator(fleet: &Fleet, node: usize, arguments: &[&str]) {
     let said = command(fleet, node, arguments);
     assert!(said.status.success(), "{arguments:?}: {said:?}");
 }

@@ -1,4 +1,4 @@
-//! A small TCP proxy in front of a server: it delays, cuts after a request was forwarded, or swallows answers.
+//! A small TCP proxy in front of a server: it delays, cuts after a request was forwarded, swallows answers, or holds up scripts.
 
 use std::{
     io::{Read, Write},
@@ -23,6 +23,7 @@ struct State {
     delay_ms: AtomicU64,
     connections: AtomicU64,
     answers_cut: AtomicU64,
+    scripts_held: AtomicU64,
     stopped: AtomicUsize,
 }
 
@@ -39,6 +40,8 @@ pub enum Mode {
     CutScripts,
     /// Passes requests on, and answers nothing.
     SwallowAnswers,
+    /// Holds up whatever runs a script, and what comes after it on that connection, until the mode is another.
+    HoldScripts,
     /// Closes every connection at once.
     Refuse,
 }
@@ -69,6 +72,7 @@ impl Proxy {
             Mode::CutAnswers => (CUT, Duration::ZERO),
             Mode::CutScripts => (CUT_SCRIPTS, Duration::ZERO),
             Mode::SwallowAnswers => (SWALLOW, Duration::ZERO),
+            Mode::HoldScripts => (HOLD_SCRIPTS, Duration::ZERO),
             Mode::Refuse => (REFUSE, Duration::ZERO),
         };
         self.state.delay_ms.store(u64::try_from(delay.as_millis()).unwrap(), Ordering::SeqCst);
@@ -78,6 +82,11 @@ impl Proxy {
     /// How many connections were made through it.
     pub fn connections(&self) -> u64 {
         self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many scripts were held up.
+    pub fn scripts_held(&self) -> u64 {
+        self.state.scripts_held.load(Ordering::SeqCst)
     }
 
     /// How many answers were cut.
@@ -93,6 +102,18 @@ impl Drop for Proxy {
     }
 }
 
+impl State {
+    /// Waits until scripts may pass.
+    fn hold(&self) {
+        if self.mode.load(Ordering::SeqCst) == HOLD_SCRIPTS {
+            self.scripts_held.fetch_add(1, Ordering::SeqCst);
+        }
+        while self.mode.load(Ordering::SeqCst) == HOLD_SCRIPTS && self.stopped.load(Ordering::SeqCst) == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 fn serve(client: TcpStream, server: u16, state: &Arc<State>) {
     state.connections.fetch_add(1, Ordering::SeqCst);
     if state.mode.load(Ordering::SeqCst) == REFUSE {
@@ -104,10 +125,12 @@ fn serve(client: TcpStream, server: u16, state: &Arc<State>) {
     let (requests, answers) = ((client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client));
     let ran_script = Arc::new(AtomicBool::new(false));
     let runs_script = Arc::clone(&ran_script);
+    let holding = Arc::clone(state);
     thread::spawn(move || {
         pass(requests.0, requests.1, |bytes| {
             if bytes.windows(SCRIPT.len()).any(|window| window == SCRIPT) {
                 runs_script.store(true, Ordering::SeqCst);
+                holding.hold();
             }
             Fate::Pass
         });
@@ -117,7 +140,7 @@ fn serve(client: TcpStream, server: u16, state: &Arc<State>) {
         pass(answers.0, answers.1, |_| {
             thread::sleep(Duration::from_millis(state.delay_ms.load(Ordering::SeqCst)));
             match state.mode.load(Ordering::SeqCst) {
-                PASS => Fate::Pass,
+                PASS | HOLD_SCRIPTS => Fate::Pass,
                 CUT_SCRIPTS if !ran_script.load(Ordering::SeqCst) => Fate::Pass,
                 SWALLOW => Fate::Swallow,
                 _ => {
@@ -154,4 +177,5 @@ const CUT: usize = 1;
 const SWALLOW: usize = 2;
 const REFUSE: usize = 3;
 const CUT_SCRIPTS: usize = 4;
+const HOLD_SCRIPTS: usize = 5;
 const SCRIPT: &[u8] = b"EVALSHA";

@@ -168,6 +168,7 @@ pub fn settings(mode: Mode, ports: &[u16]) -> Settings {
         database: 0,
         login: None,
         ca_file: None,
+        certificate: None,
         connect_timeout: Duration::from_secs(2),
         response_timeout: Duration::from_secs(2),
     }

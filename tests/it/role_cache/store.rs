@@ -13,6 +13,7 @@ use countersign::{
 pub(super) struct WatchedStore {
     store: Store,
     looks: AtomicU32,
+    readings: AtomicU32,
     fails: AtomicBool,
     held: AtomicBool,
     loaded: Semaphore,
@@ -21,12 +22,17 @@ pub(super) struct WatchedStore {
 
 impl WatchedStore {
     pub(super) fn new(store: Store) -> Self {
-        let (looks, fails, held) = Default::default();
-        Self { store, looks, fails, held, loaded: Semaphore::new(0), go: Semaphore::new(0) }
+        let (looks, readings, fails, held) = Default::default();
+        Self { store, looks, readings, fails, held, loaded: Semaphore::new(0), go: Semaphore::new(0) }
     }
 
     pub(super) fn looks(&self) -> u32 {
         self.looks.load(Ordering::SeqCst)
+    }
+
+    /// How often the change log was read.
+    pub(super) fn readings(&self) -> u32 {
+        self.readings.load(Ordering::SeqCst)
     }
 
     pub(super) fn fail(&self, fails: bool) {
@@ -67,6 +73,11 @@ macro_rules! handed_on {
                 seen
             }
 
+            async fn changes_after(&self, after: Revision, limit: u32) -> Result<Vec<LoggedChange>, DirectoryError> {
+                self.readings.fetch_add(1, Ordering::SeqCst);
+                self.store.changes_after(after, limit).await
+            }
+
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, DirectoryError> {
                 self.store.$name($($argument),*).await
             })+
@@ -84,7 +95,6 @@ handed_on! {
     fn import(rows: Vec<Row>, terms: &Terms, actor: Actor, now: Timestamp) -> Imported;
     fn forget_import(import: &str, now: Timestamp) -> ();
     fn revision() -> Revision;
-    fn changes_after(after: Revision, limit: u32) -> Vec<LoggedChange>;
     fn open_interaction(key: &InteractionKey, client: &str, now: Timestamp) -> InteractionState;
     fn end_interaction(key: &InteractionKey, client: &str, bearer: bool, now: Timestamp) -> EndOutcome;
     fn open_escalation(new: NewEscalation, limits: PendingLimits) -> OpenOutcome;

@@ -14,6 +14,7 @@ use super::{
     AccountBudget, Alarm, Attempt, Budgets, Grant, Key, Lane, Outcome, Refusal, Reservation, Settings, SourceBudget,
     ThrottleError,
     budget::{LONGEST_KEPT, SPAN},
+    settings::AlarmSettings,
 };
 use crate::redis::{Connection, Failure, Kind, Script, Standing, server};
 
@@ -21,7 +22,6 @@ use crate::redis::{Connection, Failure, Kind, Script, Standing, server};
 #[derive(Clone)]
 pub struct RedisBudgets {
     connection: Connection,
-    settings: Arc<Settings>,
     clock: Clock,
     reserve: Arc<Script>,
     settle: Arc<Script>,
@@ -52,12 +52,12 @@ impl RedisBudgets {
     /// Budgets at the other end of `connection`; the settings have been validated. Nothing is reserved before
     /// [`RedisBudgets::look`] has found it fit.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "as every store of budgets is made")]
     pub fn new(connection: Connection, settings: Settings, clock: Clock) -> Self {
         Self {
             connection,
-            settings: Arc::new(settings),
             clock,
-            reserve: Arc::new(Script::new(include_str!("redis/reserve.lua"))),
+            reserve: Arc::new(Script::new(format!("{}{}", given(&settings), include_str!("redis/reserve.lua")))),
             settle: Arc::new(Script::new(include_str!("redis/settle.lua"))),
             fitness: Arc::new(RwLock::new(Fitness::Unseen)),
         }
@@ -109,45 +109,47 @@ impl RedisBudgets {
     }
 
     fn arguments(&self, attempt: &Attempt) -> Vec<Vec<u8>> {
-        let Settings { alarm, .. } = &*self.settings;
-        let cap = |narrowed| (self.settings.interaction_rule(narrowed).cap, self.settings.number_rule(narrowed).cap);
-        let ((interaction, number), (narrow_interaction, narrow_number)) = (cap(false), cap(true));
-        let now = match self.clock {
-            Clock::Server => String::new(),
-            Clock::Attempt => attempt.now.as_microsecond().to_string(),
-        };
-        let flag = |is_so: bool| if is_so { "1".to_owned() } else { "0".to_owned() };
-        let span = self.settings.alarm_rule(0).span;
-        let texts = [
-            now,
+        let flag = |is_so: bool| vec![if is_so { b'1' } else { b'0' }];
+        let mut arguments = vec![
+            attempt.id.as_bytes().to_vec(),
+            attempt.spread.said.as_bytes().to_vec(),
             flag(attempt.lane == Lane::Unfamiliar),
             flag(attempt.number.is_some()),
             flag(attempt.spread.agent.is_some()),
             flag(attempt.is_nobody),
-            interaction.to_string(),
-            narrow_interaction.to_string(),
-            number.to_string(),
-            narrow_number.to_string(),
-            attempt.account_cap.to_string(),
-            self.settings.new_keys_per_client_minute.to_string(),
-            alarm.client_accounts.to_string(),
-            alarm.agent_accounts.to_string(),
-            alarm.fleet_accounts.to_string(),
-            span.as_micros().to_string(),
-            SPAN.as_micros().to_string(),
-            LONGEST_KEPT.as_micros().to_string(),
+            attempt.account_cap.to_string().into_bytes(),
         ];
-        let ids = [attempt.id.as_bytes().to_vec(), attempt.spread.said.as_bytes().to_vec()];
-        ids.into_iter().chain(texts.into_iter().map(String::into_bytes)).collect()
+        if self.clock == Clock::Attempt {
+            arguments.push(attempt.now.as_microsecond().to_string().into_bytes());
+        }
+        arguments
     }
+}
+
+/// The settings, as the script expects them in front of its text: they are the same for every attempt, and arguments cost.
+fn given(settings: &Settings) -> String {
+    let cap = |narrowed| (settings.interaction_rule(narrowed).cap, settings.number_rule(narrowed).cap);
+    let ((interaction, number), (narrow_interaction, narrow_number)) = (cap(false), cap(true));
+    let AlarmSettings { client_accounts, agent_accounts, fleet_accounts, .. } = settings.alarm;
+    let spread_span = settings.alarm_rule(0).span;
+    format!(
+        "local INTERACTION, NUMBER = {interaction}, {number}\n\
+         local NARROW_INTERACTION, NARROW_NUMBER = {narrow_interaction}, {narrow_number}\n\
+         local NEW_KEYS = {}\n\
+         local CLIENT_ACCOUNTS, AGENT_ACCOUNTS, FLEET_ACCOUNTS = {client_accounts}, {agent_accounts}, {fleet_accounts}\n\
+         local SPREAD_SPAN, SPAN, LONGEST_KEPT = {}, {}, {}\n",
+        settings.new_keys_per_client_minute,
+        spread_span.as_micros(),
+        SPAN.as_micros(),
+        LONGEST_KEPT.as_micros(),
+    )
 }
 
 #[async_trait]
 impl Budgets for RedisBudgets {
     async fn reserve(&self, attempt: &Attempt) -> Result<Reservation, ThrottleError> {
         self.ready()?;
-        let names = Names::of(attempt);
-        let keys = names.to_reserve(attempt);
+        let keys = Names::of(attempt).to_reserve(attempt);
         let reply: (u8, u8, u32, i64, u8, u8) = self
             .connection
             .run(&self.reserve, &keys, &self.arguments(attempt))
@@ -174,9 +176,11 @@ impl Budgets for RedisBudgets {
         if outcome == Outcome::Failure {
             return Ok(());
         }
-        let keys = Names::of(attempt).to_settle(attempt);
-        let ids = [attempt.id.as_bytes(), attempt.spread.said.as_bytes()];
-        let given_back: Result<u8, Failure> = self.connection.run(&self.settle, &keys, &ids).await;
+        let (of_attempt, of_account) = Names::of(attempt).to_settle(attempt);
+        let count = of_attempt.len().to_string();
+        let keys = [of_attempt, of_account].concat();
+        let arguments: [&[u8]; 3] = [attempt.id.as_bytes(), attempt.spread.said.as_bytes(), count.as_bytes()];
+        let given_back: Result<u8, Failure> = self.connection.run(&self.settle, &keys, &arguments).await;
         given_back.map(drop).map_err(|why| unavailable(&why))
     }
 }
@@ -191,44 +195,72 @@ struct Names {
 
 impl Names {
     fn of(attempt: &Attempt) -> Self {
-        let fleet = HEXLOWER.encode(attempt.spread.fleet.as_bytes());
-        Self { start: format!("{VERSION}:{{{fleet}}}:") }
+        let mut start = format!("{VERSION}:{{");
+        HEXLOWER.encode_append(attempt.spread.fleet.as_bytes(), &mut start);
+        start.push_str("}:");
+        Self { start }
     }
 
     fn of_key(&self, counted: &str, key: Key) -> String {
-        format!("{}{counted}:{}", self.start, HEXLOWER.encode(key.as_bytes()))
+        let digest = key.as_bytes();
+        let mut name = String::with_capacity(self.start.len() + counted.len() + 1 + 2 * digest.len());
+        name.push_str(&self.start);
+        name.push_str(counted);
+        name.push(':');
+        HEXLOWER.encode_append(digest, &mut name);
+        name
     }
 
-    fn to_reserve(&self, attempt: &Attempt) -> [String; 10] {
-        let [interaction, shared_interaction, number, shared_number, account, client, agent, fleet] =
-            self.to_settle(attempt);
+    /// In the order of the script's KEYS: those that always apply, then those that do here.
+    fn to_reserve(&self, attempt: &Attempt) -> Vec<String> {
+        let Attempt { lane, overflow, spread, .. } = attempt;
+        let is_unfamiliar = *lane == Lane::Unfamiliar;
+        let mut keys = Vec::with_capacity(MOST_KEYS);
         // A directory that was put back knows less than these windows: its generation has a past of its own.
-        let marker = match attempt.generation.mark() {
-            [] => format!("{}marker", self.start),
+        keys.push(match attempt.generation.mark() {
+            [] => [self.start.as_str(), "marker"].concat(),
             mark => format!("{}marker:{}", self.start, HEXLOWER.encode(mark)),
-        };
-        let new = self.of_key("new", attempt.spread.client);
-        [marker, interaction, shared_interaction, number, shared_number, new, client, agent, fleet, account]
+        });
+        keys.push(self.of_key("account", attempt.account));
+        keys.push(self.of_key("interaction", attempt.interaction));
+        keys.push(self.of_key("client", spread.client));
+        keys.push(self.of_key("fleet", spread.fleet));
+        if is_unfamiliar {
+            keys.push(self.of_key("new", spread.client));
+            keys.push(self.of_key("interaction", overflow.interaction));
+        }
+        if let Some(number) = attempt.number {
+            keys.push(self.of_key("number", number));
+            if is_unfamiliar {
+                keys.push(self.of_key("number", overflow.number));
+            }
+        }
+        keys.extend(spread.agent.map(|agent| self.of_key("agent", agent)));
+        keys
     }
 
-    fn to_settle(&self, attempt: &Attempt) -> [String; 8] {
-        let spread = attempt.spread;
-        [
-            self.of_key("interaction", attempt.interaction),
-            self.of_key("interaction", attempt.overflow.interaction),
-            // Without a number, and without an agent, names that nothing is ever put under.
-            attempt.number.map_or_else(|| format!("{}no_number", self.start), |number| self.of_key("number", number)),
-            self.of_key("number", attempt.overflow.number),
-            self.of_key("account", attempt.account),
-            self.of_key("client", spread.client),
-            spread.agent.map_or_else(|| format!("{}no_agent", self.start), |agent| self.of_key("agent", agent)),
-            self.of_key("fleet", spread.fleet),
-        ]
+    /// What may hold a unit of the attempt, and what may hold the account. An overflow is used in the unfamiliar lane only.
+    fn to_settle(&self, attempt: &Attempt) -> (Vec<String>, Vec<String>) {
+        let Attempt { lane, overflow, spread, .. } = attempt;
+        let mut of_attempt = Vec::with_capacity(MOST_KEYS);
+        of_attempt.push(self.of_key("interaction", attempt.interaction));
+        of_attempt.push(self.of_key("account", attempt.account));
+        of_attempt.extend(attempt.number.map(|number| self.of_key("number", number)));
+        if *lane == Lane::Unfamiliar {
+            of_attempt.push(self.of_key("interaction", overflow.interaction));
+            of_attempt.extend(attempt.number.map(|_| self.of_key("number", overflow.number)));
+        }
+        let mut of_account = vec![self.of_key("client", spread.client), self.of_key("fleet", spread.fleet)];
+        of_account.extend(spread.agent.map(|agent| self.of_key("agent", agent)));
+        (of_attempt, of_account)
     }
 }
 
 /// The beginning of every name: another form of what is kept gets another.
 const VERSION: &str = "cs1";
+
+/// At most so many keys has a reservation.
+const MOST_KEYS: usize = 10;
 
 /// In the order in which `throttle::reserve` raises them.
 const ALARMS: [(u8, Alarm); 4] = [(8, Alarm::CountersLost), (1, Alarm::Client), (2, Alarm::Agent), (4, Alarm::Fleet)];

@@ -27,7 +27,7 @@ use countersign::{
     data_dir::DataDir,
     directory::{
         Actor, ContactId, Directory, Look, SubjectHints,
-        cache::{CacheSettings, CachedDirectory, SharedEntry, SharedRoles, redis::RedisRoles},
+        cache::{CacheSettings, CachedDirectory, Found, SharedEntry, SharedRoles, redis::RedisRoles},
         look::Whose,
         sample,
         sqlite::Store,
@@ -200,7 +200,7 @@ impl AuthorizationService for Server {
                 assert!(self.connection.query::<Option<Vec<u8>>>(&get).await.unwrap().is_some());
             }
             "memory" => assert!(self.cached.look(&self.look).await.unwrap().standing.is_some()),
-            "redis" => assert!(self.roles.find(&self.ben).await.is_some()),
+            "redis" => assert!(matches!(self.roles.find(&self.ben).await, Found::Entry(_))),
             "store" => assert!(self.store.look(&self.look).await.unwrap().standing.is_some()),
             other => return Err(Status::unimplemented(other)),
         }

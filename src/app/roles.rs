@@ -78,6 +78,8 @@ impl Roles {
         };
         counter("looks_from_memory", "Looks answered from memory alone", |counts| &counts.memory);
         counter("looks_with_shared_cache", "Standings taken from the shared cache", |counts| &counts.shared);
+        counter("shared_entries_forged", "Entries of the shared cache that are not authentic", |counts| &counts.forged);
+        counter("shared_entries_outdated", "Entries of the shared cache that came too late", |counts| &counts.outdated);
         counter("looks_at_store", "Looks at the store, since nothing usable was kept", |counts| &counts.store);
         counter("looks_bypassing", "Looks at the store, since nothing else is allowed", |counts| &counts.bypassed);
         counter("looks_held_over", "Looks answered from memory while the store could not be asked", |counts| {

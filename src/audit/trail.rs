@@ -55,6 +55,7 @@ pub struct Trail {
     busy_since: BusySince,
     failed: Failed,
     observer: Observer,
+    receipts: Receipts,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
@@ -82,6 +83,7 @@ impl Trail {
         let published = broadcast::Sender::new(MAX_UNSEEN);
         let sealer = Sealer::start(dir.to_owned()).map_err(cannot_start)?;
         let (failed, observer, busy_since) = (Failed::default(), Observer::default(), BusySince::default());
+        let receipts = Receipts::default();
         let mut writer = Writer {
             dir: dir.to_owned(),
             settings,
@@ -90,6 +92,7 @@ impl Trail {
             busy_since: Arc::clone(&busy_since),
             failed: Arc::clone(&failed),
             observer: Arc::clone(&observer),
+            receipts: receipts.clone(),
             live: None,
             last: 0,
             head: ChainHash::GENESIS,
@@ -102,7 +105,7 @@ impl Trail {
             .spawn(move || writer.run(waiting))
             .map_err(cannot_start)?;
         let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
-        Ok(Self { queue, published, room, clock, busy_since, failed, observer, writer })
+        Ok(Self { queue, published, room, clock, busy_since, failed, observer, receipts, writer })
     }
 
     /// Writes the record, and returns once it is on disk.
@@ -114,6 +117,7 @@ impl Trail {
     /// Whoever gets one must not answer. After [`AuditError::Write`] the record may or may not be in the trail.
     pub async fn record(&self, record: Record) -> Result<AuditReceipt, AuditError> {
         let (done, receipt) = oneshot::channel();
+        self.receipts.carry_here();
         self.enqueue(Job { record, done })?;
         receipt.await.unwrap_or(Err(AuditError::Stopped))
     }
@@ -225,6 +229,44 @@ impl Job {
     }
 }
 
+/// Receipts of one batch, and who waits for each.
+type Batch = Vec<(oneshot::Sender<Result<AuditReceipt, AuditError>>, AuditReceipt)>;
+
+/// Receipts on their way from the writer's thread. Whoever is woken from another thread costs a system call; a batch goes
+/// over at once, and is handed out by a task where they are waited for.
+#[derive(Clone, Default)]
+struct Receipts(Arc<OnceLock<mpsc::UnboundedSender<Batch>>>);
+
+impl Receipts {
+    /// Has this runtime hand them out, unless another does.
+    fn carry_here(&self) {
+        self.0.get_or_init(|| {
+            let (batches, mut arriving) = mpsc::unbounded_channel();
+            drop(tokio::spawn(async move {
+                while let Some(batch) = arriving.recv().await {
+                    hand_out(batch);
+                }
+            }));
+            batches
+        });
+    }
+
+    fn give(&self, batch: Batch) {
+        match self.0.get().filter(|_| batch.len() > 1) {
+            // A runtime that has ended hands out nothing; others may wait all the same.
+            Some(batches) => batches.send(batch).unwrap_or_else(|gone| hand_out(gone.0)),
+            None => hand_out(batch),
+        }
+    }
+}
+
+fn hand_out(batch: Batch) {
+    for (done, receipt) in batch {
+        // The caller may have gone away; the record stays.
+        done.send(Ok(receipt)).ok();
+    }
+}
+
 struct Writer {
     dir: PathBuf,
     settings: TrailSettings,
@@ -233,6 +275,7 @@ struct Writer {
     busy_since: BusySince,
     failed: Failed,
     observer: Observer,
+    receipts: Receipts,
     /// `None`: the next batch begins a segment.
     live: Option<Live>,
     /// The last acknowledged record, and its hash.
@@ -335,16 +378,17 @@ impl Writer {
         }
         self.live = Some(live);
         self.note(None);
+        let mut durable = Vec::with_capacity(jobs.len());
         for (job, row) in jobs.into_iter().zip(rows) {
             (self.last, self.head) = (row.sequence, row.chain);
             let at = segment::time(at_us);
             if let Some(look) = self.observer.get() {
                 look(&job.record);
             }
-            // The caller may have gone away; the record stays.
-            job.done.send(Ok(AuditReceipt { sequence: row.sequence, at })).ok();
+            durable.push((job.done, AuditReceipt { sequence: row.sequence, at }));
             self.publish(row, at, job.record);
         }
+        self.receipts.give(durable);
     }
 
     fn note(&self, failed: Option<AuditError>) {

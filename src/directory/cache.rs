@@ -62,11 +62,22 @@ pub struct SharedEntry {
     pub expires: Timestamp,
 }
 
+/// What a cache that the fleet shares has of somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// An entry that is authentic, and of this very contact. It may be outdated.
+    Entry(Box<SharedEntry>),
+    /// An entry that is not: edited, put under another's name, or sealed with a key that is not known here.
+    Forged,
+    /// None, or no answer soon.
+    Nothing,
+}
+
 /// A cache that the fleet shares. Nothing in it is trusted but what is proved authentic, and even that may be outdated.
 #[async_trait]
 pub trait SharedRoles: Send + Sync + 'static {
-    /// The entry of this very contact; `None` if there is none, none that is authentic, or no answer soon.
-    async fn find(&self, contact: &ContactId) -> Option<SharedEntry>;
+    /// The entry of this very contact.
+    async fn find(&self, contact: &ContactId) -> Found;
 
     /// Offers an entry, which never takes the place of one with a newer revision. What comes of it does not matter.
     async fn offer(&self, entry: SharedEntry);
@@ -79,6 +90,10 @@ pub struct CacheCounts {
     pub memory: AtomicU64,
     /// With the help of the shared cache.
     pub shared: AtomicU64,
+    /// Entries of the shared cache that are not authentic.
+    pub forged: AtomicU64,
+    /// Entries of the shared cache that are authentic, and older than the newest change or beyond their time.
+    pub outdated: AtomicU64,
     /// From the store, since nothing usable was kept.
     pub store: AtomicU64,
     /// From the store, since the question allows nothing else.
@@ -282,12 +297,16 @@ impl CachedDirectory {
         if self.tail.lag(asked) > STALE_AFTER {
             return;
         }
-        let Some(SharedEntry { standing, expires }) = shared.find(wanted.contact).await else { return };
+        let SharedEntry { standing, expires } = match shared.find(wanted.contact).await {
+            Found::Entry(entry) => *entry,
+            Found::Forged => return count(&self.counts.forged),
+            Found::Nothing => return,
+        };
         let life = expires.duration_since(self.tail.store_time(self.clock.now()));
-        let Ok(life) = Duration::try_from(life) else { return };
-        if life > HARD_TTL || standing.contact.id != *wanted.contact {
-            return;
-        }
+        let life = Duration::try_from(life).ok().filter(|life| *life <= HARD_TTL);
+        let (Some(life), true) = (life, standing.contact.id == *wanted.contact) else {
+            return count(&self.counts.outdated);
+        };
         let (revision, expires) = (standing.revision, asked.saturating_add(life));
         let held = Held { value: Arc::new(standing), revision, loaded_at: asked, expires };
         if self.is_usable(&held, wanted.look, asked, Age::Young)
@@ -295,6 +314,8 @@ impl CachedDirectory {
         {
             count(&self.counts.shared);
             self.people.put(wanted.contact, held);
+        } else {
+            count(&self.counts.outdated);
         }
     }
 

@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_password_is_exposed_but_to_this_machine_and_with_tls() {
-        let exposed = ["redis://10.0.0.7", "redis://redis.example", "redis://[2001:db8::1]", "redis://0.0.0.0"];
+        let exposed = ["redis://10.0.0.7", "redis://redis.example", "redis://[2001:db8::1]"];
         let kept =
             ["redis://127.0.0.1", "redis://127.8.8.8", "redis://localhost", "redis://[::1]", "rediss://r.example"];
         let login = Login { username: None, password_file: "password".into() };

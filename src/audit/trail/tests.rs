@@ -31,6 +31,24 @@ async fn a_receipt_names_the_record_and_a_restart_goes_on_with_the_next() {
     assert_eq!((report.records, report.fault), (2, None));
 }
 
+#[test]
+fn whoever_waits_in_a_runtime_that_came_later_gets_his_receipt_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let trail = Arc::new(open(dir.path(), TrailSettings::default()));
+    for _ in 0..2 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut waiting = tokio::task::JoinSet::new();
+            for _ in 0..50 {
+                let trail = Arc::clone(&trail);
+                waiting.spawn(async move { trail.record(lifecycle("one of many")).await.unwrap().sequence() });
+            }
+            let all = tokio::time::timeout(Duration::from_secs(30), waiting.join_all()).await.unwrap();
+            assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 50);
+        });
+    }
+}
+
 // proves: A38
 #[test]
 fn after_a_sync_that_failed_the_file_is_left_alone_and_nobody_gets_a_receipt() {
@@ -107,6 +125,7 @@ fn writer(dir: &Path) -> Writer {
         busy_since: BusySince::default(),
         failed: Failed::default(),
         observer: Observer::default(),
+        receipts: Receipts::default(),
         dir: dir.to_owned(),
         settings: TrailSettings::default(),
         room: Arc::new(Room::new(dir.to_owned(), 0, Arc::clone(&clock))),

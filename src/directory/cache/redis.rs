@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
-use super::{SharedEntry, SharedRoles};
+use super::{Found, SharedEntry, SharedRoles};
 use crate::{
     clock::Clock,
     directory::{ContactId, Standing, tail::HARD_TTL},
@@ -65,6 +65,13 @@ impl RedisRoles {
         u64::try_from(self.clock.uptime().as_micros()).unwrap_or(u64::MAX)
     }
 
+    /// The entry, if it is authentic and of this contact.
+    fn opened(&self, contact: &ContactId, entry: &[u8]) -> Option<SharedEntry> {
+        let (Header { revision, expires }, plain) = self.seal.open(contact, entry)?;
+        let standing: Standing = serde_json::from_slice(&plain).ok()?;
+        (standing.revision == revision).then_some(SharedEntry { standing, expires })
+    }
+
     async fn patiently<T>(&self, asked: impl Future<Output = Result<T, crate::redis::Failure>>) -> Option<T> {
         if let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, asked).await {
             return Some(answer);
@@ -77,16 +84,16 @@ impl RedisRoles {
 
 #[async_trait]
 impl SharedRoles for RedisRoles {
-    async fn find(&self, contact: &ContactId) -> Option<SharedEntry> {
+    async fn find(&self, contact: &ContactId) -> Found {
         if !self.answers() {
-            return None;
+            return Found::Nothing;
         }
         let mut get = redis::cmd("GET");
         get.arg(self.key(contact));
-        let entry = self.patiently(self.connection.query::<Option<Vec<u8>>>(&get)).await??;
-        let (Header { revision, expires }, plain) = self.seal.open(contact, &entry)?;
-        let standing: Standing = serde_json::from_slice(&plain).ok()?;
-        (standing.revision == revision).then_some(SharedEntry { standing, expires })
+        let Some(Some(entry)) = self.patiently(self.connection.query::<Option<Vec<u8>>>(&get)).await else {
+            return Found::Nothing;
+        };
+        self.opened(contact, &entry).map_or(Found::Forged, |entry| Found::Entry(Box::new(entry)))
     }
 
     async fn offer(&self, entry: SharedEntry) {

@@ -2,6 +2,7 @@
 //! at one is refused at all, and when Redis goes away nobody storms the store.
 
 use std::{
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex as Lock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -32,11 +33,16 @@ use crate::{
         proxy::{Mode, Proxy},
         server::Server,
     },
-    sidecar::{PATIENCE, Sidecar, eventually},
+    sidecar::{PATIENCE, eventually},
 };
 
 /// What a sidecar remembers is loaded anew so soon, so that it asks Redis again and again.
 const FORGETFUL: &str = "[cache]\nttl = \"100ms\"\n";
+
+/// What a sidecar makes of an entry, by the names of its metrics.
+const FORGED: &str = "shared_entries_forged";
+const OUTDATED: &str = "shared_entries_outdated";
+const TAKEN: &str = "looks_with_shared_cache";
 
 /// A role that the cache may answer for, and which `basic_user` has not.
 fn question(contact: &str) -> Question {
@@ -45,7 +51,7 @@ fn question(contact: &str) -> Question {
 
 impl Node {
     async fn allows(&self, contact: &str) -> bool {
-        self.client.authorize(question(contact)).await.unwrap().decision() == Decision::Allow
+        Box::pin(self.client.authorize(question(contact))).await.unwrap().decision() == Decision::Allow
     }
 
     async fn looks(&self, from: &str) -> u64 {
@@ -57,8 +63,6 @@ impl Node {
 struct Attacked {
     fleet: Fleet,
     redis: Server,
-    /// As Grace, a basic user, stands in the store.
-    grace: Standing,
     _password: tempfile::TempDir,
 }
 
@@ -81,14 +85,8 @@ impl Attacked {
             redis.url(),
             password_file.display()
         );
-        let grace = Lock::new(None);
-        let read = async |sidecar: &Sidecar| {
-            let read = sidecar.directory().find_standing(&ContactId::new(sample::GRACE)).await.unwrap();
-            *grace.lock().unwrap() = read;
-        };
-        let fleet = Fleet::start_with(2, &settings, read, |node| variables(&redis, node)).await;
-        let grace = grace.into_inner().unwrap().unwrap();
-        Self { fleet, redis, grace, _password: password }
+        let fleet = Fleet::start_with(2, &settings, async |_| {}, |node| variables(&redis, node)).await;
+        Self { fleet, redis, _password: password }
     }
 
     fn names(&self) -> Vec<String> {
@@ -100,7 +98,7 @@ impl Attacked {
         eventually(async || {
             // Until then a fill of before may still be under way.
             self.redis.say::<()>("FLUSHALL");
-            self.fleet.nodes[0].client.authorize(question(contact)).await.unwrap();
+            self.fleet.nodes[0].allows(contact).await;
             let filled = eventually_within(Duration::from_secs(1), || self.names().pop()).await?;
             let mut get = ::redis::cmd("GET");
             get.arg(&filled);
@@ -115,39 +113,59 @@ impl Attacked {
         self.redis.ask::<()>(&set);
     }
 
-    /// How often anybody has read an entry.
-    fn reads(&self) -> u64 {
-        self.commands("get")
+    /// How often a sidecar says so of entries, by its metrics.
+    async fn entries(&self, how: &str) -> Vec<u64> {
+        let mut counts = Vec::new();
+        for node in &self.fleet.nodes {
+            counts.push(value(&scrape(node.metrics).await, &format!("countersign_{how}_total"), &[]));
+        }
+        counts
     }
 
-    /// Puts this entry there and asks, until a sidecar has read it; whether any answer was ALLOW.
-    async fn allowed_by(&self, name: &str, entry: &[u8], contact: &str) -> bool {
-        let (before, mut allowed) = (self.reads(), false);
+    /// Puts this entry there and asks, until every sidecar has read it and says so of it; whether any answer was ALLOW.
+    async fn allowed_by(&self, name: &str, entry: &[u8], contact: &str, how: &str) -> bool {
+        let (before, mut allowed) = (self.entries(how).await, false);
         eventually(async || {
-            self.put(name, entry);
             for node in &self.fleet.nodes {
+                self.put(name, entry);
                 allowed |= node.allows(contact).await;
             }
-            (self.reads() >= before + 2).then_some(())
+            let now = self.entries(how).await;
+            now.iter().zip(&before).all(|(now, before)| now > before).then_some(())
         })
         .await;
         allowed
     }
 
-    /// Entries that are sealed with the keys of this folder.
-    async fn sealer(&self, folder: &std::path::Path) -> RedisRoles {
+    /// The entry of somebody who stands so, for the next half minute, sealed with the keys of this folder.
+    async fn sealed(&self, standing: Standing, folder: &Path) -> Vec<u8> {
         let seal = Arc::new(RoleSeal::load(folder).unwrap());
         // The names of entries are no secret to whoever reads Redis.
-        let names = Arc::new(KeyRing::load(&self.fleet.home.path("keys")).unwrap());
+        let names = Arc::new(KeyRing::load(&self.keys()).unwrap());
         let connection = connected(self.redis.settings()).await;
-        RedisRoles::new(connection, seal, names, Arc::new(SystemClock::start()))
+        let roles = RedisRoles::new(connection, seal, names, Arc::new(SystemClock::start()));
+        let name = roles.key(&standing.contact.id);
+        let expires = Timestamp::now() + SignedDuration::from_secs(29);
+        eventually(async || {
+            self.redis.say::<()>("FLUSHALL");
+            roles.offer(SharedEntry { standing: standing.clone(), expires }).await;
+            let mut get = ::redis::cmd("GET");
+            get.arg(&name);
+            self.redis.ask::<Option<Vec<u8>>>(&get)
+        })
+        .await
     }
 
-    /// Grace with a role that she has not.
-    fn raised(&self) -> SharedEntry {
-        let mut standing = self.grace.clone();
-        standing.assignments[0].role = RoleName::new("super_admin");
-        SharedEntry { standing, expires: Timestamp::now() + SignedDuration::from_secs(29) }
+    /// How somebody stands, as a real entry says.
+    fn opened(&self, contact: &str, entry: &[u8]) -> Standing {
+        let seal = RoleSeal::load(&self.keys()).unwrap();
+        let (_, plain) = seal.open(&ContactId::new(contact), entry).expect("an entry of the fleet");
+        serde_json::from_slice(&plain).unwrap()
+    }
+
+    /// Where the keys of the fleet are.
+    fn keys(&self) -> PathBuf {
+        self.fleet.home.path("keys")
     }
 }
 
@@ -212,6 +230,9 @@ impl Flood {
     }
 }
 
+/// What becomes of a server.
+type Happens = fn(&mut Server);
+
 async fn eventually_within<T>(patience: Duration, ask: impl Fn() -> Option<T>) -> Option<T> {
     let asked = eventually(async || ask());
     tokio::time::timeout(patience, asked).await.ok()
@@ -227,26 +248,20 @@ async fn what_somebody_writes_into_redis_allows_nobody_anything() {
     assert!(attacked.fleet.nodes[1].allows(sample::ADA).await);
 
     // Swapped between contacts.
-    assert!(!attacked.allowed_by(&name, &ada, sample::GRACE).await, "Grace is taken for Ada");
+    assert!(!attacked.allowed_by(&name, &ada, sample::GRACE, FORGED).await, "Grace is taken for Ada");
     // Altered, byte by byte.
     for place in (0..grace.len()).step_by(grace.len() / 12) {
         let mut altered = grace.clone();
         altered[place] ^= 4;
-        assert!(!attacked.allowed_by(&name, &altered, sample::GRACE).await, "byte {place} was altered");
+        assert!(!attacked.allowed_by(&name, &altered, sample::GRACE, FORGED).await, "byte {place} was altered");
     }
     // A role raised by somebody who has no key of the fleet.
     let foreign = tempfile::tempdir().unwrap();
     keys::create_missing(&foreign.path().join("keys"), Timestamp::now()).unwrap();
-    attacked.redis.say::<()>("FLUSHALL");
-    attacked.sealer(&foreign.path().join("keys")).await.offer(attacked.raised()).await;
-    let forged: Vec<u8> = attacked.redis.say(&format!("GET {name}"));
-    assert!(!attacked.allowed_by(&name, &forged, sample::GRACE).await, "a role that nobody granted");
-
-    // That all this was asked for: with the fleet's own key it would have been taken.
-    attacked.redis.say::<()>("FLUSHALL");
-    attacked.sealer(&attacked.fleet.home.path("keys")).await.offer(attacked.raised()).await;
-    let sealed: Vec<u8> = attacked.redis.say(&format!("GET {name}"));
-    assert!(attacked.allowed_by(&name, &sealed, sample::GRACE).await, "the attack reaches the sidecars");
+    let mut raised = attacked.opened(sample::GRACE, &grace);
+    raised.assignments[0].role = RoleName::new("super_admin");
+    let forged = attacked.sealed(raised, &foreign.path().join("keys")).await;
+    assert!(!attacked.allowed_by(&name, &forged, sample::GRACE, FORGED).await, "a role that nobody granted");
 }
 
 // proves: A37, A14, S12
@@ -254,7 +269,7 @@ async fn what_somebody_writes_into_redis_allows_nobody_anything() {
 async fn what_is_revoked_at_one_is_refused_at_the_other_and_no_replay_brings_it_back() {
     let mut attacked = Attacked::new().await;
     let (name, before) = attacked.entry_of(sample::BEN).await;
-    assert!(attacked.allowed_by(&name, &before, sample::BEN).await, "he has his role, and his entry says so");
+    assert!(attacked.allowed_by(&name, &before, sample::BEN, TAKEN).await, "he has his role, and his entry says so");
 
     operator(&attacked.fleet, 0, &["role", "revoke", "--contact", sample::BEN, "--role", "company_admin"]);
     let revoked = Instant::now();
@@ -266,13 +281,14 @@ async fn what_is_revoked_at_one_is_refused_at_the_other_and_no_replay_brings_it_
     println!("refused at the other after {:?}", revoked.elapsed());
     // The sidecar that changed it is exact from then on; the other has seen the change.
     for _ in 0..3 {
-        assert!(!attacked.allowed_by(&name, &before, sample::BEN).await, "a replayed entry counts again");
+        assert!(!attacked.allowed_by(&name, &before, sample::BEN, OUTDATED).await, "a replayed entry counts again");
     }
-    // Not even one that has just started, and remembers nothing, takes it.
+    // Not even one that has just started and remembers nothing takes it, nor one that claims to be of now.
     attacked.fleet.nodes[1].process.kill();
+    let before = attacked.sealed(attacked.opened(sample::BEN, &before), &attacked.keys()).await;
     attacked.put(&name, &before);
     attacked.fleet.nodes[1] = attacked.fleet.start_node(1).await;
-    assert!(!attacked.allowed_by(&name, &before, sample::BEN).await, "a sidecar without memory takes it");
+    assert!(!attacked.allowed_by(&name, &before, sample::BEN, OUTDATED).await, "a sidecar without memory takes it");
     for node in &attacked.fleet.nodes {
         assert!(node.allows(sample::ADA).await, "others keep theirs");
     }
@@ -316,7 +332,7 @@ async fn a_reader_who_fills_redis_after_a_revoker_has_committed_raises_nobody() 
     })
     .await;
     assert_eq!(revision_of(&late), revision_of(&before), "the fill of before the revocation has come");
-    assert!(!attacked.allowed_by(&name, &late, sample::BEN).await, "the late fill raises him again");
+    assert!(!attacked.allowed_by(&name, &late, sample::BEN, OUTDATED).await, "the late fill raises him again");
 }
 
 // proves: S12, A14
@@ -357,7 +373,7 @@ async fn when_redis_dies_and_comes_back_nobody_storms_the_store() {
     let settings = format!("[cache]\nttl = \"1s\"\n{}url = \"{}\"\n", super::PLACES, redis.url());
     let fleet = Fleet::start(1, &settings, async |_| {}).await;
     let node = &fleet.nodes[0];
-    let phases: [(&str, fn(&mut Server)); 5] = [
+    let phases: [(&str, Happens); 5] = [
         ("up", |_| {}),
         ("paused", |redis| redis.pause()),
         ("going on", |redis| redis.resume()),
@@ -372,7 +388,8 @@ async fn when_redis_dies_and_comes_back_nobody_storms_the_store() {
             let mut wave = JoinSet::new();
             for _ in 0..AT_ONCE {
                 let client = node.client.clone();
-                wave.spawn(async move { client.authorize(question(sample::ADA)).await.unwrap().decision() });
+                let asked = async move { client.authorize(question(sample::ADA)).await.unwrap().decision() };
+                wave.spawn(Box::pin(asked));
             }
             assert!(wave.join_all().await.into_iter().all(|decision| decision == Decision::Allow), "{label}");
             calls += AT_ONCE as u64;

@@ -1,7 +1,7 @@
 //! The role cache in Redis, over a real server that somebody edits, empties, stops and kills.
 
 use countersign::{
-    directory::cache::{SharedEntry, SharedRoles, redis::RedisRoles},
+    directory::cache::{Found, SharedEntry, SharedRoles, redis::RedisRoles},
     identity::keys::{self, KeyRing, Purpose, RoleSeal},
     redis::Connection,
 };
@@ -95,7 +95,7 @@ struct Onlooker(Arc<RedisRoles>);
 
 #[async_trait::async_trait]
 impl SharedRoles for Onlooker {
-    async fn find(&self, contact: &ContactId) -> Option<SharedEntry> {
+    async fn find(&self, contact: &ContactId) -> Found {
         self.0.find(contact).await
     }
 
@@ -260,7 +260,7 @@ async fn the_key_is_rotated_while_the_sidecars_run() {
 
     // Whoever has not read the file yet asks the store, and reads it.
     let behind = fleet.roles(Arc::clone(&second));
-    assert_eq!(behind.find(&ben_id()).await, None);
+    assert_eq!(behind.find(&ben_id()).await, Found::Forged, "by a key that it does not know");
     assert!(second.reload().unwrap());
-    assert!(behind.find(&ben_id()).await.is_some());
+    assert!(matches!(behind.find(&ben_id()).await, Found::Entry(_)));
 }

@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ])?;
     let files = compiler.file_descriptor_set();
     fs::write(out.join("countersign.binpb"), files.encode_to_vec())?;
-    tonic_prost_build::configure().skip_debug(SECRETS).compile_fds(files)?;
+    let ours = "crate::grpc::codec::SmallCodec";
+    tonic_prost_build::configure().codec_path(ours).skip_debug(SECRETS).compile_fds(files)?;
     Ok(())
 }

@@ -324,13 +324,14 @@ impl Authorizer {
     /// [`Undecided`], when no decision was reached.
     pub async fn authorize(self: &Arc<Self>, mut call: Call, ask: Ask, escalate: Escalate) -> Result<Reply, Undecided> {
         let this = Arc::clone(self);
-        let task = tokio::spawn(async move {
+        // Boxed, since what is spawned is moved several times.
+        let task = tokio::spawn(Box::pin(async move {
             let _place = call.place.take();
             let release = this.release(&call);
             let reply = this.begin(&call, escalate).decide_one(ask).await;
             release.reached(&reply).await;
             reply
-        });
+        }));
         ended(task).await
     }
 
@@ -340,13 +341,13 @@ impl Authorizer {
     /// [`Undecided`], when no decision was reached.
     pub async fn authorize_batch(self: &Arc<Self>, mut call: Call, asks: Vec<Ask>) -> Result<Reply, Undecided> {
         let this = Arc::clone(self);
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(Box::pin(async move {
             let _place = call.place.take();
             let release = this.release(&call);
             let reply = this.begin(&call, Escalate::DoNotOpen).decide_batch(asks).await;
             release.reached(&reply).await;
             reply
-        });
+        }));
         ended(task).await
     }
 }

@@ -10,6 +10,7 @@ mod answer;
 mod ask;
 mod authorization;
 mod call_log;
+mod codec;
 pub mod connections;
 mod deadline;
 mod escalation;

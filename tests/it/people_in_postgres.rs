@@ -2,20 +2,21 @@
 
 use std::{path::Path, sync::Arc};
 
-use crate::{
-    answer::decided,
-    postgres::{self, Database},
-    question::{Question, ask},
-    redis::{server::Server, vouch},
-    sidecar::{Home, PATIENT, Sidecar, eventually},
-};
 use countersign::{
     clock::SystemClock,
     directory::{ContactStatus, postgres::Address, sample},
     grpc::proto::countersign::v1::{
         Channel::{Phone, Portal},
-        Decision, Reason,
+        Decision, EndInteractionRequest, ReadDeliveryRequest, Reason,
     },
+};
+
+use crate::{
+    answer::{decided, invalid_field},
+    postgres::{self, Database},
+    question::{Question, ask},
+    redis::{server::Server, vouch},
+    sidecar::{Home, PATIENT, Sidecar, eventually},
 };
 
 const PHRASE: &str = "violet anchor sleeping harbor tune";
@@ -79,4 +80,36 @@ async fn what_is_changed_through_one_sidecar_is_decided_by_at_the_other() {
         (answer == (Decision::Deny, Reason::NotVerified)).then_some(())
     });
     Box::pin(refused).await;
+}
+
+// proves: A30
+#[tokio::test]
+async fn a_nul_in_an_id_is_refused_by_name_before_either_store_is_asked() {
+    let (database, redis) = (Database::new().await, Server::start(&[]));
+    let embedded = Sidecar::start().await;
+    let shared = started(Home::with_keys(), &settings(&database.address, &redis)).await;
+    for sidecar in [&embedded, &shared] {
+        let (probe, nul) = (sidecar.client("probe"), "a\0b".to_owned());
+        let plain = || ask(Phone, "general.ask");
+        let questions = [
+            (plain().within(&nul), "interaction.id"),
+            (
+                plain().having(|request| request.interaction.get_or_insert_default().agent_id = nul.clone()),
+                "interaction.agent_id",
+            ),
+            (plain().by_contact_of(&nul, "con-1001"), "subject.account.id"),
+            (plain().by_contact_of(sample::ACME, &nul), "subject.contact.id"),
+            (plain().upon("order", &nul), "resource.id"),
+            (plain().upon("order", "o-1").at_site(&nul), "resource.site"),
+            (plain().having(|request| request.request_id = nul.clone()), "request_id"),
+            (plain().having(|request| request.approved_escalation_id = nul.clone()), "approved_escalation_id"),
+        ];
+        for (question, field) in questions {
+            assert_eq!(invalid_field(probe.authorize(question).await), field);
+        }
+        let request = EndInteractionRequest { interaction_id: nul.clone(), ..EndInteractionRequest::default() };
+        assert_eq!(invalid_field(probe.end_interaction(request).await), "interaction_id");
+        let request = ReadDeliveryRequest { decision_id: nul.clone(), ..ReadDeliveryRequest::default() };
+        assert_eq!(invalid_field(probe.read_delivery(request).await), "decision_id");
+    }
 }

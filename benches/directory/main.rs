@@ -326,10 +326,15 @@ fn swell(file: &Path, contacts: usize) {
         .execute_batch(&format!(
             "PRAGMA synchronous = OFF; BEGIN;
              INSERT INTO change_log (at, actor_kind, actor_name, account, kind) VALUES (0, 'sidecar', '', NULL, 'bench');
-             {} INSERT INTO account SELECT 'acc-' || n, 'Account ' || n, 'account ' || n, 0, NULL, 0, 0, 0, NULL FROM n;
-             {} INSERT INTO contact SELECT 'con-' || n, 'acc-' || (n / 1000), 'First', 'first', 'Last ' || n, 'last ' || n,
-                'p' || n || '@example.com', 'p' || n || '@example.com', n % 1000, NULL, NULL, 'active', 0 FROM n;
-             INSERT INTO role_assignment SELECT id, 'basic_user', account, NULL, 0 FROM contact;
+             {} INSERT INTO account (id, name, name_folded, created, number_moves_locked, dedicated_representative,
+                contract_addresses_cpni)
+                SELECT 'acc-' || n, 'Account ' || n, 'account ' || n, 0, 0, 0, 0 FROM n;
+             {} INSERT INTO contact (id, account, first_name, first_folded, last_name, last_folded, email, email_folded, extension,
+                status, created)
+                SELECT 'con-' || n, 'acc-' || (n / 1000), 'First', 'first', 'Last ' || n, 'last ' || n,
+                'p' || n || '@example.com', 'p' || n || '@example.com', n % 1000, 'active', 0 FROM n;
+             INSERT INTO role_assignment (contact, role, account, granted)
+                SELECT id, 'basic_user', account, 0 FROM contact;
              COMMIT; PRAGMA wal_checkpoint(TRUNCATE)",
             numbers(accounts),
             numbers(contacts)

@@ -307,11 +307,11 @@ async fn grow(server: &postgres::Server) {
 fn settings(folder: &Path, address: &postgres::Address) -> countersign::config::Postgres {
     let text = format!(
         "listen.tcp = '127.0.0.1:0'\ndata.directory = 'data'\nkeys.directory = 'keys'\n[redis]\nurl = 'redis://localhost'\n\
-         [postgres]\nurl = '{}'\nanswer_timeout = '30s'\nconnect_timeout = '30s'\n[[client]]\nname = 'a'\nunix_uid = 1\n\
-         rpcs = ['Authorize']\nchannels = ['phone']\n",
-        postgres::url(address)
+         [postgres]\nurl = '{}'\nanswer_timeout = '30s'\nconnect_timeout = '30s'\n[[client]]\nname = 'a'\n\
+         token_digests = ['sha256:{}']\nrpcs = ['Authorize']\nchannels = ['phone']\n",
+        postgres::url(address),
+        "0".repeat(64)
     );
-    let text = text.replace("listen.tcp", "listen.unix = 'c.sock'\nlisten.tcp");
     Config::parse(&text, &folder.join("countersign.toml"), &[]).unwrap().postgres.unwrap()
 }
 

@@ -207,6 +207,16 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         chores.spawn(looks.keep_telling(health.clone()));
     }
     counters.keep_telling(metrics, serving.health().cloned(), &mut chores);
+    if let Some(settings) = config.notices {
+        let parts = notices::Parts {
+            notices: stores.notices(),
+            policy: &policy,
+            clock: &foundation.clock,
+            metrics,
+            health: serving.health().cloned(),
+        };
+        notices::deliver(settings, parts, &mut chores).map_err(StartError::Notices)?;
+    }
     gauges::offer(&foundation, &policy, &serving);
     let mut scrapes = JoinSet::new();
     if let Some(listener) = metrics_port {

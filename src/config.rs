@@ -17,6 +17,7 @@ mod limits;
 mod listen;
 mod log;
 mod metrics;
+mod notices;
 mod place;
 mod policy;
 mod postgres;
@@ -33,6 +34,7 @@ pub use limits::Limits;
 pub use listen::Listen;
 pub use log::{Log, LogFormat};
 pub use metrics::Metrics;
+pub use notices::Notices;
 pub use place::{Data, Keys};
 pub use policy::Policy;
 pub use postgres::Postgres;
@@ -64,6 +66,8 @@ pub struct Config {
     pub cache: crate::directory::cache::CacheSettings,
     /// The database of a fleet's directory; `None`: the directory is embedded.
     pub postgres: Option<Postgres>,
+    /// By which ways people are told of changes; `None`: by none, and notices are kept.
+    pub notices: Option<Notices>,
     /// What one call, one connection, and all calls together may take.
     pub limits: Limits,
     /// How it goes away.
@@ -105,6 +109,7 @@ impl Config {
         let redis = root.maybe_section("redis", |section| self::redis::read(section, &base))?;
         let cache = root.section("cache", cache::read)?;
         let postgres = root.maybe_section("postgres", |section| postgres::read(section, &base))?;
+        let notices = root.maybe_section("notices", |section| notices::read(section, &base))?;
         let limits = root.section("limits", limits::read)?;
         let stop = root.section("stop", stop::read)?;
         let metrics = root.section("metrics", metrics::read)?;
@@ -124,6 +129,7 @@ impl Config {
             redis,
             cache,
             postgres,
+            notices,
             limits,
             stop,
             metrics,

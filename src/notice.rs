@@ -9,7 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::directory::{AccountId, ContactId, Revision};
 
+pub mod delivery;
 pub mod rules;
+pub mod secret;
+pub mod smtp;
+pub mod webhook;
 
 /// Declares what notices there are: what each is called, who learns of it, and whether strangers can cause it.
 macro_rules! kinds {

@@ -27,6 +27,7 @@ mod current;
 mod error;
 mod guidance;
 pub mod matrix;
+mod notices;
 mod remembered;
 mod situation;
 mod source;

@@ -78,6 +78,7 @@ pub async fn examine(config: &Config, now: Timestamp) -> Vec<Finding> {
     findings.extend(keys::findings(config, folder, is_first_start));
     findings.push(host::audit(&config.data.directory));
     findings.push(bundle(config));
+    findings.push(notices(config));
     findings.push(host::clock(&config.data.directory, now));
     findings.extend(counters::findings(config).await);
     findings.extend(database::findings(config).await);
@@ -110,6 +111,16 @@ fn store(checkup: Result<Option<Checkup>, OpenError>) -> Vec<Finding> {
         Finding::broken(WHOLE, faults.join("; "), restore)
     };
     vec![schema, whole]
+}
+
+fn notices(config: &Config) -> Finding {
+    match &config.notices {
+        Some(_) => Finding::sound("notices", "people are told of changes by the ways that [notices] names"),
+        None => Finding::sound(
+            "notices",
+            "kept in the outbox and delivered to nobody: there is no [notices]; docs/notices.md says how to name a way",
+        ),
+    }
 }
 
 fn bundle(config: &Config) -> Finding {

@@ -64,6 +64,9 @@ pub enum StartError {
     /// The Redis of the counters may not hold them.
     #[error("redis.url: {0}")]
     Counters(String),
+    /// A way by which notices go will not do.
+    #[error("{0}")]
+    Notices(String),
     /// A socket cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),

@@ -2,9 +2,11 @@
 
 use std::{
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
+use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
@@ -22,7 +24,7 @@ use crate::{
 /// A notice is written in the transaction of its change, and goes to the address that was held before it. While a sidecar runs
 /// these commands go through its admin socket.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(subcommand_negates_reqs = true)]
 #[command(after_help = "Examples:
   countersign notices --config countersign.toml
   countersign notices --config countersign.toml --state dead --json
@@ -31,7 +33,7 @@ pub(super) struct Notices {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    list: Option<List>,
+    list: List,
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,8 +43,9 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct List {
-    #[command(flatten)]
-    settings: Settings,
+    /// The settings of the sidecar
+    #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG", hide_env_values = true, required = true)]
+    config: Option<PathBuf>,
     /// Only those in this state
     #[arg(long, value_name = "STATE")]
     state: Option<Only>,
@@ -77,17 +80,17 @@ impl Only {
 
 impl Notices {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        match (self.command, self.list) {
-            (Some(Command::Retry(command)), _) => on_runtime(command.run()),
-            (None, Some(command)) => on_runtime(command.run()),
-            (None, None) => anyhow::bail!("--config is needed: the settings of the sidecar"),
+        match self.command {
+            Some(Command::Retry(command)) => on_runtime(command.run()),
+            None => on_runtime(self.list.run()),
         }
     }
 }
 
 impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.settings).await?;
+        let config = self.config.context("--config is needed: the settings of the sidecar")?;
+        let door = Door::open(&Settings { config }).await?;
         let state = self.state.map(|only| only.state().code().to_owned()).unwrap_or_default();
         let request = ListNoticesRequest { state, limit: self.limit };
         let answer = door.service().list_notices(request).await.map_err(told)?.into_inner();

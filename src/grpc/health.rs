@@ -20,6 +20,9 @@ pub const POLICY_HEALTH: &str = "countersign.policy";
 /// The name under which it is told whether tries can be counted, and so passphrases be taken.
 pub const COUNTERS_HEALTH: &str = "countersign.counters";
 
+/// The name under which it is told whether notices reach people.
+pub const NOTICES_HEALTH: &str = "countersign.notices";
+
 /// The services, and the server as a whole.
 const SERVICES: [&str; 4] = [
     authorization_service_server::SERVICE_NAME,
@@ -44,6 +47,7 @@ impl Health {
         health.tell(false).await;
         health.set_policy_current(false).await;
         health.set_counters_available(false).await;
+        health.set_notices_delivered(false).await;
         health
     }
 
@@ -51,6 +55,7 @@ impl Health {
     pub(super) async fn proven(&self) {
         self.set_policy_current(true).await;
         self.set_counters_available(true).await;
+        self.set_notices_delivered(true).await;
         self.tell(true).await;
     }
 
@@ -87,6 +92,11 @@ impl Health {
         self.reporter.set_service_status(COUNTERS_HEALTH, status(available)).await;
     }
 
+    /// SERVING under [`NOTICES_HEALTH`] unless a notice was given up, or has waited for an hour. The services serve on.
+    pub async fn set_notices_delivered(&self, delivered: bool) {
+        self.reporter.set_service_status(NOTICES_HEALTH, status(delivered)).await;
+    }
+
     /// Whether SERVING is told.
     #[must_use]
     pub fn is_serving(&self) -> bool {
@@ -100,7 +110,7 @@ impl Health {
 
     /// Ends the streams of whoever watches, so that none of them holds the exit.
     pub(super) async fn dismiss(mut self) {
-        for service in SERVICES.into_iter().chain([POLICY_HEALTH, COUNTERS_HEALTH]) {
+        for service in SERVICES.into_iter().chain([POLICY_HEALTH, COUNTERS_HEALTH, NOTICES_HEALTH]) {
             self.reporter.clear_service_status(service).await;
         }
     }

@@ -14,6 +14,7 @@ use super::{
     cedar::{Answer, Rules},
     checks,
     guidance::{self, Texts},
+    notices::{self, NoticeText, NoticeTexts},
     remembered::Remembered,
     situation::Situation,
     source::Files,
@@ -37,6 +38,7 @@ pub struct Bundle {
     by_name: BTreeMap<String, usize>,
     rules: Rules,
     texts: Texts,
+    notices: NoticeTexts,
     remembered: Remembered,
 }
 
@@ -75,6 +77,7 @@ impl Bundle {
         let rules = Rules::parse(files)?;
         checks::same_actions(files, &catalogue, &rules)?;
         let texts = guidance::parse(files, &catalogue)?;
+        let notices = notices::parse(files, &catalogue.default_locale)?;
         checks::every_question_fits(files, &catalogue, &rules)?;
         checks::opens_no_more_than_it_may(files, &catalogue, &rules)?;
         checks::remedies_are_open(files, &catalogue, &rules)?;
@@ -88,7 +91,15 @@ impl Bundle {
             })
             .collect();
         let by_name = entries.iter().enumerate().map(|(index, entry)| (entry.action.name.clone(), index)).collect();
-        Ok(Self { revision: files.revision(), entries, by_name, rules, texts, remembered: Remembered::default() })
+        Ok(Self {
+            revision: files.revision(),
+            entries,
+            by_name,
+            rules,
+            texts,
+            notices,
+            remembered: Remembered::default(),
+        })
     }
 
     /// A short hash over everything that the bundle is made of.
@@ -190,6 +201,12 @@ impl Bundle {
     #[must_use]
     pub fn guidance(&self, action: &Arc<Action>, reason: GuidanceFor, locale: &str) -> Guidance {
         self.texts.guidance(&action.name, reason, locale)
+    }
+
+    /// What somebody is told of a change, in the locale, in another of its language, or in the default one; and in which it is.
+    #[must_use]
+    pub fn notice(&self, kind: crate::notice::Kind, locale: &str) -> (&str, &NoticeText) {
+        self.notices.text(kind, locale)
     }
 
     /// The lawful other ways to what the caller wants; there are some by phone only (F3).

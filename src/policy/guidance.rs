@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     Action, BundleError, Guidance, GuidanceFor,
     actions::Catalogue,
-    source::{ACTIONS, Files},
+    source::{ACTIONS, Files, nearest_locale},
 };
 
 /// All texts of a bundle.
@@ -95,17 +95,9 @@ impl Texts {
         self.nearest(locale).remedies.get(action).cloned().expect("the load demands a text for every remedy and locale")
     }
 
-    /// The locale itself, or another of its language, or the default.
     fn nearest(&self, wanted: &str) -> &Locale {
-        let language = |locale: &str| locale.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
-        let exact = self.locales.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        let default = || self.locales.get_key_value(&self.default_locale);
-        exact
-            .or_else(|| default().filter(|(name, _)| language(name) == language(wanted)))
-            .or_else(|| self.locales.iter().find(|(name, _)| language(name) == language(wanted)))
-            .or_else(default)
-            .map(|(_, locale)| locale)
-            .expect("the load demands the default locale")
+        let name = nearest_locale(self.locales.keys().map(String::as_str), wanted, &self.default_locale);
+        self.locales.get(name).expect("the load demands the default locale")
     }
 
     /// A code is one text: the same words in a locale, the same cells in every locale. Recorded prompts rest on it.

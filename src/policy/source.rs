@@ -19,6 +19,9 @@ const REVISION_DIGITS: usize = 16;
 /// What the actions are.
 pub(super) const ACTIONS: &str = "actions.toml";
 
+/// The folders whose files belong to a bundle, one file per locale.
+const FOLDERS: [&str; 2] = ["guidance", "notices"];
+
 /// What a rule may speak about.
 pub(super) const SCHEMA: &str = "schema.cedarschema";
 
@@ -40,7 +43,9 @@ impl Files {
     pub fn embedded() -> Result<Self, BundleError> {
         let mut files = Self { origin: "policies".to_owned(), texts: BTreeMap::new() };
         files.take_shipped(SHIPPED.files(), belongs)?;
-        files.take_shipped(SHIPPED.get_dir("guidance").map(Dir::files).into_iter().flatten(), belongs)?;
+        for folder in FOLDERS {
+            files.take_shipped(SHIPPED.get_dir(folder).map(Dir::files).into_iter().flatten(), belongs)?;
+        }
         Ok(files)
     }
 
@@ -75,9 +80,11 @@ impl Files {
     pub fn read(folder: &Path) -> Result<Self, BundleError> {
         let mut files = Self { origin: folder.display().to_string(), texts: BTreeMap::new() };
         files.read_folder(folder, "", belongs)?;
-        let guidance = folder.join("guidance");
-        if guidance.is_dir() {
-            files.read_folder(&guidance, "guidance/", belongs)?;
+        for name in FOLDERS {
+            let folder = folder.join(name);
+            if folder.is_dir() {
+                files.read_folder(&folder, &format!("{name}/"), belongs)?;
+            }
         }
         Ok(files)
     }
@@ -193,6 +200,14 @@ impl Files {
         })
     }
 
+    /// The files of what people are told of changes: name, locale, text.
+    pub(super) fn notices(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.texts.iter().filter_map(|(name, text)| {
+            let locale = name.strip_prefix("notices/")?.strip_suffix(".toml")?;
+            Some((name.as_str(), locale, text.as_str()))
+        })
+    }
+
     /// The line on which `needle` first stands.
     pub(super) fn line_of(&self, name: &str, needle: &str) -> Option<usize> {
         let text = self.texts.get(name)?;
@@ -262,6 +277,22 @@ impl Files {
     }
 }
 
+/// The locale itself, or another of its language, or the default.
+pub(super) fn nearest_locale<'a>(
+    mut known: impl Iterator<Item = &'a str> + Clone,
+    wanted: &str,
+    default: &'a str,
+) -> &'a str {
+    let language = |locale: &str| locale.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
+    if let Some(exact) = known.clone().find(|name| name.eq_ignore_ascii_case(wanted)) {
+        return exact;
+    }
+    if language(default) == language(wanted) {
+        return default;
+    }
+    known.find(|name| language(name) == language(wanted)).unwrap_or(default)
+}
+
 /// The first reading that comes twice in a row; `None` if none does.
 fn twice_the_same<T: PartialEq>(read: impl FnMut() -> T) -> Option<T> {
     let mut last = None;
@@ -278,7 +309,7 @@ fn belongs(name: &str) -> bool {
     let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
     let kind = match folder {
         "" => file == ACTIONS || file == SCHEMA || file.ends_with(".cedar"),
-        "guidance" => file.ends_with(".toml"),
+        "guidance" | "notices" => file.ends_with(".toml"),
         _ => false,
     };
     kind && !file.starts_with('.')

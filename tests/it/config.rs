@@ -99,8 +99,19 @@ fn the_example_starts_and_its_values_are_the_defaults() {
 fn the_example_documents_every_key_with_its_default() {
     let setup = Setup::new();
     // A section that is left out stands as a comment.
-    let example =
-        EXAMPLE.replace("# [redis]", "[redis]").replace("# [postgres]", "[postgres]").replace("# url = ", "url = ");
+    let example = EXAMPLE.replace("# [redis]", "[redis]").replace("# [postgres]", "[postgres]");
+    let example = ["redis", "postgres"]
+        .into_iter()
+        .fold(example, |example, scheme| example.replace(&format!("# url = \"{scheme}"), &format!("url = \"{scheme}")));
+    let ways = [
+        ("notices", &["locale", "attempts", "first_pause", "patience"][..]),
+        ("notices.webhook", &["url", "secret_file", "ca_file"][..]),
+        ("notices.smtp", &["host", "tls", "port", "username", "password_file", "ca_file", "from"][..]),
+    ];
+    for (section, key) in ways.iter().flat_map(|(section, keys)| keys.iter().map(move |key| (section, key))) {
+        let comment = comment_of(section, key);
+        assert!(comment.contains("Default: ") || comment.contains("Required"), "[{section}] {key}");
+    }
     for section in [
         "redis", "postgres", "listen", "data", "keys", "client", "policy", "audit", "verify", "limits", "stop",
         "metrics", "log",

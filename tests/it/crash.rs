@@ -12,7 +12,7 @@ use countersign::{
 use tokio::task::JoinSet;
 
 use crate::{
-    process::Process,
+    process::{BINARY, Process},
     question::ask,
     sidecar::{Client, Home, Sidecar, eventually},
 };
@@ -39,6 +39,63 @@ async fn every_answer_before_a_kill_is_in_the_audit() {
     }
     assert!(answered.len() >= 150 * rounds);
     Sidecar::start_at(home, "", std::sync::Arc::new(countersign::clock::SystemClock::start())).await.stop().await;
+}
+
+// proves: F10
+#[tokio::test]
+async fn no_kill_parts_a_change_from_its_notices() {
+    let rounds = std::env::var("CRASH_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    let home = Sidecar::start().await.stop().await;
+    let mut before = 0;
+    for round in 1..=rounds {
+        let mut sidecar = Process::serve(&home, "");
+        drop(sidecar.channel().await);
+        let config = home.config();
+        let mut changing = JoinSet::new();
+        for contact in [sample::GRACE, sample::JUNE, sample::DEV] {
+            let config = config.clone();
+            changing.spawn_blocking(move || {
+                // Until the kill: then a command finds nobody, and does not own the data either while this goes on.
+                for change in ["assign", "revoke"].into_iter().cycle().take(4 + 3 * (round % 3)) {
+                    let mut command = std::process::Command::new(BINARY);
+                    command.args(["role", change, "--contact", contact, "--role", "it_admin", "--config"]).arg(&config);
+                    drop(command.output());
+                }
+            });
+        }
+        // After any number of them, in the middle of one.
+        eventually(async || (changes_of_roles(&home) > before + round % 5).then_some(())).await;
+        sidecar.kill();
+        while changing.join_next().await.is_some() {}
+        before = changes_of_roles(&home);
+        assert_eq!(parted(&home), (0, 0), "round {round}: changes without notices, notices without a change");
+    }
+    assert!(before >= rounds, "{before} changes in {rounds} rounds");
+}
+
+fn changes_of_roles(home: &Home) -> usize {
+    let sql =
+        "SELECT count(*) FROM change_log WHERE kind IN ('assign_role', 'revoke_role') AND actor_kind = 'operator'";
+    count(home, sql)
+}
+
+/// Changes of roles of which nobody was told, and notices of changes that are not in the log.
+fn parted(home: &Home) -> (usize, usize) {
+    (
+        count(
+            home,
+            "SELECT count(*) FROM change_log c WHERE kind IN ('assign_role', 'revoke_role') AND actor_kind = 'operator'
+             AND (SELECT count(*) FROM notice n WHERE n.revision = c.revision AND n.kind IN ('role_granted', 'role_revoked'))
+                 <> 2",
+        ),
+        count(home, "SELECT count(*) FROM notice WHERE revision NOT IN (SELECT revision FROM change_log)"),
+    )
+}
+
+fn count(home: &Home, sql: &str) -> usize {
+    let file = rusqlite::Connection::open(home.data().join("directory.sqlite3")).unwrap();
+    file.busy_timeout(crate::sidecar::PATIENCE).unwrap();
+    file.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap() as usize
 }
 
 /// The ids of the decisions that clients had been told when the sidecar was killed.

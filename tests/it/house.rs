@@ -25,7 +25,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("directory", &[REST]),
     ("policy", &[REST]),
     ("escalation", &["directory", "clock"]),
-    ("notice", &["directory", "clock"]),
+    ("notice", &[REST]),
     ("review", &["directory"]),
     ("client", &["interaction", "clock"]),
     ("interaction", &["directory"]),
@@ -65,11 +65,13 @@ const ADAPTERS: [&str; 9] = [
 ];
 
 /// Which files may name an outside crate, by the beginning of their path below `src/`. What is not here, all may name.
-const CRATES: [(&[&str], &[&str]); 15] = [
+const CRATES: [(&[&str], &[&str]); 17] = [
     (&["tonic", "tonic_prost", "tonic_health", "tonic_reflection", "tonic_types", "prost", "prost_types"], WIRE),
     (&["tower"], WIRE),
-    (&["hyper_util"], &["grpc", "cli", "app", "telemetry/port"]),
-    (&["hyper", "http_body_util"], &["telemetry/port", "grpc/gate"]),
+    (&["hyper_util"], &["grpc", "cli", "app", "telemetry/port", "notice/webhook"]),
+    (&["hyper", "http_body_util"], &["telemetry/port", "grpc/gate", "notice/webhook"]),
+    (&["tokio_rustls", "webpki_roots"], &["notice/webhook"]),
+    (&["lettre"], &["notice/smtp"]),
     (&["prometheus_client"], &["telemetry/metrics"]),
     (&["rusqlite"], &["directory/sqlite", "audit/segment", "throttle/sqlite"]),
     (&["ring"], &["identity/keys/seal"]),

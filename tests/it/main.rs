@@ -41,6 +41,7 @@ mod limits;
 mod marked;
 mod matrix;
 mod memory;
+mod notices;
 mod observability;
 mod overload;
 mod own_passphrase;

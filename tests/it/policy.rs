@@ -96,8 +96,10 @@ pub fn copy_of_the_shipped_bundle() -> TempDir {
 
 pub fn copy_the_shipped_bundle(to: &Path) {
     let shipped = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("policies");
-    fs::create_dir(to.join("guidance")).unwrap();
-    for from in ["", "guidance"] {
+    for folder in ["guidance", "notices"] {
+        fs::create_dir(to.join(folder)).unwrap();
+    }
+    for from in ["", "guidance", "notices"] {
         for entry in fs::read_dir(shipped.join(from)).unwrap() {
             let path = entry.unwrap().path();
             if path.is_file() {

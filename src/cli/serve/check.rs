@@ -11,7 +11,7 @@ use crate::{
     app::load_policy,
     cli::table::{self, plain},
     client::{Assertion, ClientSystem, Rpc},
-    config::Config,
+    config::{Config, Notices},
     interaction::Channel,
 };
 
@@ -41,6 +41,7 @@ pub(super) fn tell(path: &Path, config: &Config) -> anyhow::Result<()> {
     if config.redis.is_some() {
         fact("redis", "as [redis] says; not asked now".to_owned());
     }
+    fact("notices", ways(config.notices.as_ref()));
     fact("keys", format!("{}, {}", config.keys.directory.display(), state_of(&config.keys.directory)));
     fact(
         "policy",
@@ -70,6 +71,16 @@ pub(super) fn tell(path: &Path, config: &Config) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{} is sound. It would run:\n\n{facts}\n\n{}", path.display(), clients(config))?;
     Ok(())
+}
+
+fn ways(notices: Option<&Notices>) -> String {
+    let Some(notices) = notices else {
+        return "kept in the outbox and delivered to nobody: there is no [notices]".to_owned();
+    };
+    let mail = notices.smtp.as_ref().map(|smtp| format!("mail through {}:{}", smtp.host, smtp.port));
+    let webhook = notices.webhook.as_ref().map(|it| format!("HTTP to {}:{}", it.address.host, it.address.port));
+    let ways: Vec<String> = mail.into_iter().chain(webhook).collect();
+    format!("{}; given up after {} attempts", ways.join(", all else by "), notices.terms.attempts)
 }
 
 fn clients(config: &Config) -> Table {

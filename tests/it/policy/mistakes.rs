@@ -14,6 +14,7 @@ pub fn all() -> Vec<Mistake> {
     all.extend(schema());
     all.extend(rules());
     all.extend(guidance());
+    all.extend(notices());
     all
 }
 
@@ -283,6 +284,27 @@ fn guidance() -> Vec<Mistake> {
             name: "a file is saved in Latin-1",
             make: Box::new(|folder| fs::write(folder.join(FILE), b"# espa\xf1ol\n").unwrap()),
         },
+    ]
+}
+
+fn notices() -> Vec<Mistake> {
+    const FILE: &str = "notices/es-US.toml";
+    vec![
+        edit("a kind of notice is misspelt", FILE, "[number_changed]", "[number_chaned]"),
+        edit(
+            "nothing is said of a kind of notice",
+            FILE,
+            "\n[reset_started]\nsubject = \"Alguien empezó a restablecer su frase de soporte\"\n",
+            "\n",
+        ),
+        edit(
+            "a notice would tell what nothing fills",
+            FILE,
+            "registrados de la cuenta {account}",
+            "{old} de {account}",
+        ),
+        edit("a notice has no subject", FILE, "subject = \"Se otorgaron privilegios\"", "subject = \" \""),
+        without("the default locale has no notices", "notices/en-US.toml"),
     ]
 }
 

@@ -294,8 +294,8 @@ fn notices() -> Vec<Mistake> {
         edit(
             "nothing is said of a kind of notice",
             FILE,
-            "\n[reset_started]\nsubject = \"Alguien empezó a restablecer su frase de soporte\"\n",
-            "\n",
+            "[reset_started]\nsubject = \"Alguien empezó a restablecer su frase de soporte\"\nbody = \"Alguien empezó a restablecer su frase de soporte en la cuenta {account}, {count} vez/veces desde el {time}. Nada cambió por ello. Si no lo esperaba, entre al portal por su vía habitual y revise.\"\n",
+            "",
         ),
         edit(
             "a notice would tell what nothing fills",

@@ -20,6 +20,7 @@
 //! | [`redis`](mod@redis) | how Redis is reached | the redis crate |
 //! | [`telemetry`] | what is seen of it: log, metrics | Prometheus in `telemetry/metrics.rs` only |
 //! | [`data_dir`] | who owns the files | nothing else |
+//! | [`private_file`] | what stands in a file that nobody else may read | nothing else |
 //! | [`spelling`] | what was meant by a wrong name | nothing else |
 //! | [`config`] | how it is set up | TOML |
 //! | [`cli`] | what an operator types | all |
@@ -60,6 +61,7 @@ pub mod interaction;
 pub mod manage;
 pub mod notice;
 pub mod policy;
+pub mod private_file;
 pub mod redis;
 pub mod review;
 pub mod spelling;

@@ -5,7 +5,11 @@
 
 use tokio::task::JoinError;
 
-use crate::{audit::AuditError, directory::DirectoryError, identity::strength::Weakness};
+use crate::{
+    audit::{AuditError, AuditReceipt},
+    directory::DirectoryError,
+    identity::strength::Weakness,
+};
 
 pub mod escalation;
 pub mod import;
@@ -47,6 +51,32 @@ pub enum ManageError {
     /// A defect.
     #[error("defect: {0}")]
     Defect(String),
+}
+
+/// What a client is told of a call, which is recorded by then.
+#[derive(Debug)]
+pub struct Told<O> {
+    decision_id: String,
+    outcome: O,
+    _receipt: AuditReceipt,
+}
+
+impl<O: Copy> Told<O> {
+    fn recorded(decision_id: String, outcome: O, receipt: AuditReceipt) -> Self {
+        Self { decision_id, outcome, _receipt: receipt }
+    }
+
+    /// Names the audit record.
+    #[must_use]
+    pub fn decision_id(&self) -> &str {
+        &self.decision_id
+    }
+
+    /// What came of the call.
+    #[must_use]
+    pub fn outcome(&self) -> O {
+        self.outcome
+    }
 }
 
 impl From<JoinError> for ManageError {

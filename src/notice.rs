@@ -11,7 +11,6 @@ use crate::directory::{AccountId, ContactId, Revision};
 
 pub mod delivery;
 pub mod rules;
-pub mod secret;
 pub mod smtp;
 pub mod webhook;
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     audit::{
-        AuditReceipt, Record, ended,
+        Record, ended,
         record::{Call, PassphraseRecord},
     },
     directory::{
@@ -107,26 +107,7 @@ impl Outcome {
 }
 
 /// An answer that is recorded.
-#[derive(Debug)]
-pub struct Told {
-    decision_id: String,
-    outcome: Outcome,
-    _receipt: AuditReceipt,
-}
-
-impl Told {
-    /// Names the audit record.
-    #[must_use]
-    pub fn decision_id(&self) -> &str {
-        &self.decision_id
-    }
-
-    /// What came of the call.
-    #[must_use]
-    pub fn outcome(&self) -> Outcome {
-        self.outcome
-    }
-}
+pub type Told = super::Told<Outcome>;
 
 impl OwnPassphrases {
     /// Sets or replaces a passphrase. Runs as a task of its own.
@@ -322,7 +303,7 @@ impl OwnPassphrases {
         };
         let record = self.record(asked, proving, decision_id.clone(), kind, outcome.code(), weakness);
         let receipt = self.passphrases.trail.record(record).await?;
-        Ok(Told { decision_id, outcome, _receipt: receipt })
+        Ok(Told::recorded(decision_id, outcome, receipt))
     }
 
     fn record(

@@ -111,26 +111,7 @@ impl Outcome {
 }
 
 /// An answer that is recorded.
-#[derive(Debug)]
-pub struct Told {
-    decision_id: String,
-    outcome: Outcome,
-    _receipt: AuditReceipt,
-}
-
-impl Told {
-    /// Names the audit record.
-    #[must_use]
-    pub fn decision_id(&self) -> &str {
-        &self.decision_id
-    }
-
-    /// What came of the call.
-    #[must_use]
-    pub fn outcome(&self) -> Outcome {
-        self.outcome
-    }
-}
+pub type Told = super::Told<Outcome>;
 
 /// What the delivering system is told.
 pub struct CodeRead {
@@ -219,7 +200,7 @@ impl Resetting {
             let record = this.record(&asked, selection, proof, decision_id.clone(), outcome.code(), weakness);
             let receipt = this.passphrases.trail.record(record).await?;
             this.release(&asked).await;
-            Ok(Told { decision_id, outcome, _receipt: receipt })
+            Ok(Told::recorded(decision_id, outcome, receipt))
         });
         ended(task).await
     }

@@ -54,26 +54,7 @@ impl Outcome {
 }
 
 /// An answer that is recorded.
-#[derive(Debug)]
-pub struct Told {
-    decision_id: String,
-    outcome: Outcome,
-    _receipt: AuditReceipt,
-}
-
-impl Told {
-    /// Names the audit record.
-    #[must_use]
-    pub fn decision_id(&self) -> &str {
-        &self.decision_id
-    }
-
-    /// What came of the call.
-    #[must_use]
-    pub fn outcome(&self) -> Outcome {
-        self.outcome
-    }
-}
+pub type Told = super::Told<Outcome>;
 
 impl OwnPassphrases {
     /// Ends a lock on the passphrase of another contact of the account. Runs as a task of its own.
@@ -102,7 +83,7 @@ impl OwnPassphrases {
                 },
             };
             let (decision_id, receipt) = this.note_unlock(&asked, &proving, &contact, outcome.code()).await?;
-            Ok(Told { decision_id, outcome, _receipt: receipt })
+            Ok(Told::recorded(decision_id, outcome, receipt))
         });
         ended(task).await
     }

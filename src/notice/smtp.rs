@@ -12,10 +12,8 @@ use lettre::{
     },
 };
 
-use super::{
-    delivery::{Message, Refused, Sender},
-    secret,
-};
+use super::delivery::{Message, Refused, Sender};
+use crate::private_file;
 
 /// How the connection is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +63,7 @@ impl Smtp {
             .parse()
             .map_err(|_| ("from", "must be an address such as \"Support <no-reply@carrier.example>\"".to_owned()))?;
         if let Some((_, file)) = &settings.login {
-            drop(secret::read(file, 1).map_err(|why| ("password_file", why))?);
+            drop(private_file::line(file, 1).map_err(|why| ("password_file", why))?);
         }
         let tls = tls(&settings).map_err(|why| ("ca_file", why))?;
         Ok(Self { settings, from, tls })
@@ -93,7 +91,7 @@ impl Smtp {
             .tls(self.tls.clone())
             .timeout(Some(self.settings.patience));
         if let Some((user, file)) = &self.settings.login {
-            let password = secret::read(file, 1).map_err(Refused::ForNow)?;
+            let password = private_file::line(file, 1).map_err(Refused::ForNow)?;
             transport = transport.credentials(Credentials::new(user.clone(), password.as_str().to_owned()));
         }
         match transport.build().send(mail).await {

@@ -24,11 +24,8 @@ use tokio_rustls::{
     },
 };
 
-use super::{
-    delivery::{Message, Refused, Sender},
-    secret,
-};
-use crate::clock::Clock;
+use super::delivery::{Message, Refused, Sender};
+use crate::{clock::Clock, private_file};
 
 /// Where notices are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +100,7 @@ impl Webhook {
     /// # Errors
     /// The setting that will not do, and why: a file that cannot be read, or is open to others.
     pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, (&'static str, String)> {
-        drop(secret::read(&settings.secret_file, SHORTEST_SECRET).map_err(|why| ("secret_file", why))?);
+        drop(private_file::line(&settings.secret_file, SHORTEST_SECRET).map_err(|why| ("secret_file", why))?);
         let tls = settings.address.is_tls.then(|| connector(&settings)).transpose().map_err(|why| ("ca_file", why))?;
         Ok(Self { settings, tls, clock })
     }
@@ -112,7 +109,7 @@ impl Webhook {
         let Settings { address, secret_file, .. } = &self.settings;
         let body = serde_json::to_vec(&Posted::of(message)).map_err(|error| error.to_string())?;
         let timestamp = self.clock.now().as_second().to_string();
-        let secret = secret::read(secret_file, SHORTEST_SECRET)?;
+        let secret = private_file::line(secret_file, SHORTEST_SECRET)?;
         let signature = sign(secret.as_bytes(), &timestamp, &body);
         let request = Request::post(&address.path)
             .header(HOST, address.authority())

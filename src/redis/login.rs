@@ -3,12 +3,7 @@
 //! Read for every new connection, so that both can be changed without a restart; looked at once at start, so that a
 //! wrong one is found before anything is served.
 
-use std::{
-    fs::File,
-    io::Read,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
-};
+use std::path::Path;
 
 use redis::{ClientTlsConfig, RedisConnectionInfo, TlsCertificates};
 use zeroize::Zeroizing;
@@ -17,6 +12,7 @@ use super::{
     failure::{Failure, Kind},
     settings::{Certificate, Login, Settings},
 };
+use crate::private_file;
 
 /// Whether the files of these settings can be used; else which, and why.
 ///
@@ -24,10 +20,10 @@ use super::{
 /// The key of the setting, and what is wrong. Never what stands in a file.
 pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     if let Some(login) = &settings.login {
-        drop(password(&login.password_file).map_err(|why| ("password_file", why))?);
+        drop(private_file::line(&login.password_file, 1).map_err(|why| ("password_file", why))?);
     }
     if let super::Mode::Sentinel { login: Some(login), .. } = &settings.mode {
-        drop(password(&login.password_file).map_err(|why| ("sentinel_password_file", why))?);
+        drop(private_file::line(&login.password_file, 1).map_err(|why| ("sentinel_password_file", why))?);
     }
     let ours = settings.certificate.as_ref();
     if let Some(path) = &settings.ca_file {
@@ -54,7 +50,7 @@ fn probe(certificates: TlsCertificates) -> Result<(), redis::RedisError> {
 /// Adds user and password. The driver wipes neither; it drops them with the connection.
 pub(super) fn with_login(info: RedisConnectionInfo, login: Option<&Login>) -> Result<RedisConnectionInfo, Failure> {
     let Some(Login { username, password_file }) = login else { return Ok(info) };
-    let password = password(password_file).map_err(|why| Failure::new(Kind::Denied, why))?;
+    let password = private_file::line(password_file, 1).map_err(|why| Failure::new(Kind::Denied, why))?;
     let info = info.set_password(password.as_str());
     Ok(match username {
         Some(username) => info.set_username(username),
@@ -92,52 +88,12 @@ fn authorities(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn key(path: &Path) -> Result<Zeroizing<String>, String> {
-    let text = secret(path, LONGEST_KEY)?;
+    let text = private_file::text(path, LONGEST_KEY)?;
     if !text.contains("PRIVATE KEY-----") {
         return Err(format!("{} holds no private key in PEM form", path.display()));
     }
     Ok(text)
 }
-
-fn password(path: &Path) -> Result<Zeroizing<String>, String> {
-    let shown = path.display();
-    let text = secret(path, LONGEST_PASSWORD)?;
-    let password = text.trim_end_matches(['\r', '\n']);
-    if password.is_empty() {
-        return Err(format!("{shown} is empty"));
-    }
-    if password.contains(['\r', '\n']) {
-        return Err(format!("{shown} has more than one line"));
-    }
-    Ok(Zeroizing::new(password.to_owned()))
-}
-
-/// The text of a file that nobody else may read, up to so many bytes.
-fn secret(path: &Path, longest: usize) -> Result<Zeroizing<String>, String> {
-    let shown = path.display();
-    let unreadable = |error: std::io::Error| format!("{shown} cannot be read: {error}");
-    // The mode is asked of the open file, so that it is the mode of what is read.
-    let opened = File::open(path).map_err(unreadable)?;
-    let found = opened.metadata().map_err(unreadable)?;
-    if !found.is_file() {
-        return Err(format!("{shown} is not a regular file"));
-    }
-    let mode = found.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(format!("{shown} is open to others (mode {mode:04o}); chmod it to 0600"));
-    }
-    let owner = found.uid();
-    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-        return Err(format!("{shown} belongs to another user (uid {owner})"));
-    }
-    let mut text = Zeroizing::new(String::with_capacity(longest));
-    let most = u64::try_from(longest).unwrap_or(u64::MAX);
-    opened.take(most).read_to_string(&mut text).map_err(|_| format!("{shown} is not text"))?;
-    Ok(text)
-}
-
-/// Bytes of a password that are read; Redis itself takes up to 512 MB.
-const LONGEST_PASSWORD: usize = 4096;
 
 /// Bytes of a private key that are read: an RSA key of 16,384 bits has some 13,000.
 const LONGEST_KEY: usize = 32_768;

@@ -1,4 +1,5 @@
-//! Files that nobody else may read: the secret of a webhook, the password of a mail account.
+//! Files that nobody else may read: passwords, private keys, the secret of a webhook. Read for every use, so that they are changed
+//! without a restart.
 
 use std::{
     fs::File,
@@ -9,11 +10,11 @@ use std::{
 
 use zeroize::Zeroizing;
 
-/// Reads the one line of a private file. Read for every use, so that it is changed without a restart.
+/// The text of the file, up to so many bytes.
 ///
 /// # Errors
 /// What is wrong with the file; never what stands in it.
-pub fn read(path: &Path, shortest: usize) -> Result<Zeroizing<String>, String> {
+pub fn text(path: &Path, longest: usize) -> Result<Zeroizing<String>, String> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| format!("{shown} cannot be read: {error}");
     // The mode is asked of the open file, so that it is the mode of what is read.
@@ -30,10 +31,23 @@ pub fn read(path: &Path, shortest: usize) -> Result<Zeroizing<String>, String> {
     if owner != 0 && owner != rustix::process::geteuid().as_raw() {
         return Err(format!("{shown} belongs to another user (uid {owner})"));
     }
-    let mut text = Zeroizing::new(String::with_capacity(LONGEST));
-    let most = u64::try_from(LONGEST).unwrap_or(u64::MAX);
+    let mut text = Zeroizing::new(String::with_capacity(longest));
+    let most = u64::try_from(longest).unwrap_or(u64::MAX);
     opened.take(most).read_to_string(&mut text).map_err(|_| format!("{shown} is not text"))?;
+    Ok(text)
+}
+
+/// The one line of the file, of at least so many characters.
+///
+/// # Errors
+/// As [`text`].
+pub fn line(path: &Path, shortest: usize) -> Result<Zeroizing<String>, String> {
+    let shown = path.display();
+    let text = text(path, LONGEST_LINE)?;
     let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() {
+        return Err(format!("{shown} is empty"));
+    }
     if secret.contains(['\r', '\n']) {
         return Err(format!("{shown} has more than one line"));
     }
@@ -43,5 +57,5 @@ pub fn read(path: &Path, shortest: usize) -> Result<Zeroizing<String>, String> {
     Ok(Zeroizing::new(secret.to_owned()))
 }
 
-/// Bytes that are read.
-const LONGEST: usize = 4096;
+/// Bytes of a line that are read; no password or shared secret is longer.
+const LONGEST_LINE: usize = 4096;

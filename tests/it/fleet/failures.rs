@@ -220,7 +220,7 @@ async fn a_cluster_that_moves_a_slot_and_loses_a_node() {
 fn the_table_of_the_readme_is_that_of_these_tests() {
     let readme = read("README.md");
     let (_, section) = readme.split_once("### When Redis fails").expect("README has the section");
-    let section = section.split("\n## ").next().unwrap();
+    let section = section.split("\n##").next().unwrap();
     let named: std::collections::BTreeSet<_> = section
         .lines()
         .filter(|line| line.starts_with('|'))

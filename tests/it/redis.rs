@@ -289,15 +289,20 @@ async fn a_full_server_says_so_and_stays_connected() {
     until_answered(&connection).await;
 }
 
-/// Two authorities, and a certificate of the first for this machine.
+/// Two authorities, and certificates of the first: for this machine, and for another.
 pub fn certificates(folder: &std::path::Path) {
     let script = "set -e
 for ca in ca other-ca; do
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=$ca -keyout $ca.key -out $ca.pem
 done
-openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout server.key -out server.csr
+for name in server elsewhere; do
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
+done
 echo subjectAltName=DNS:localhost,IP:127.0.0.1 > server.ext
-openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out server.pem
+echo subjectAltName=DNS:elsewhere.example > elsewhere.ext
+for name in server elsewhere; do
+  openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile $name.ext -out $name.pem
+done
 chmod 600 *.key";
     let made = std::process::Command::new("sh").args(["-c", script]).current_dir(folder).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

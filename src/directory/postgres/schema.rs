@@ -163,7 +163,7 @@ CREATE TABLE IF NOT EXISTS countersign.migration (
     applied timestamptz NOT NULL DEFAULT clock_timestamp()
 )";
 
-const MIGRATIONS: [Migration; 9] = [
+const MIGRATIONS: [Migration; 10] = [
     Migration { sql: include_str!("../../../migrations/postgres/0001_directory.sql"), least: 1 },
     Migration { sql: include_str!("../../../migrations/postgres/0002_credentials.sql"), least: 2 },
     Migration { sql: include_str!("../../../migrations/postgres/0003_changes.sql"), least: 3 },
@@ -173,6 +173,7 @@ const MIGRATIONS: [Migration; 9] = [
     Migration { sql: include_str!("../../../migrations/postgres/0007_review.sql"), least: 4 },
     Migration { sql: include_str!("../../../migrations/postgres/0008_generation.sql"), least: 4 },
     Migration { sql: include_str!("../../../migrations/postgres/0009_reset.sql"), least: 4 },
+    Migration { sql: include_str!("../../../migrations/postgres/0010_kept_plans.sql"), least: 4 },
 ];
 
 /// What each role may do; may be run again.

@@ -121,7 +121,9 @@ async fn several_sidecars_that_start_at_once_make_one_schema() {
     }
     starting.join_all().await;
     let steps = database.sql("SELECT number FROM countersign.migration ORDER BY number").await;
-    assert_eq!(steps.concat(), ["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    let files = std::fs::read_dir("migrations/postgres").unwrap().map(|file| file.unwrap().file_name());
+    let known = files.filter(|name| name.to_str().unwrap().starts_with("00")).count();
+    assert_eq!(steps.concat(), (1..=known).map(|step| step.to_string()).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -263,6 +263,9 @@ pub enum Undecided {
     /// The directory has not reached the revision that was asked for.
     #[error("the directory has not reached the revision that was asked for")]
     DirectoryBehind,
+    /// By a clock that is off nobody is verified.
+    #[error("the clock of this host is more than 5 s off that of the directory's store")]
+    ClockOff,
     /// The interaction was opened by another client, and no token of it was shown.
     #[error("the interaction was opened by another client system")]
     NotYours,

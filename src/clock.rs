@@ -1,7 +1,10 @@
 //! Time as an argument: the wall clock for what is written down, a monotonic clock for what is waited for.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -22,6 +25,13 @@ pub trait Clock: Send + Sync + 'static {
         false
     }
 
+    /// Notes whether it agrees with the clock of a store that goes by its own.
+    fn note_agreement(&self, agrees: bool);
+
+    /// Whether it did when somebody last looked. By one that does not nobody is verified: tokens, logins and locks would mean
+    /// something else here than at other sidecars.
+    fn agrees(&self) -> bool;
+
     /// Returns once [`Clock::uptime`] has reached `uptime`. Cancel safe.
     async fn sleep_until(&self, uptime: Duration);
 }
@@ -30,13 +40,14 @@ pub trait Clock: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,
+    is_off: AtomicBool,
 }
 
 impl SystemClock {
     /// A clock whose uptime starts now.
     #[must_use]
     pub fn start() -> Self {
-        Self { started: Instant::now() }
+        Self { started: Instant::now(), is_off: AtomicBool::new(false) }
     }
 }
 
@@ -48,6 +59,14 @@ impl Clock for SystemClock {
 
     fn uptime(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn note_agreement(&self, agrees: bool) {
+        self.is_off.store(!agrees, Ordering::Relaxed);
+    }
+
+    fn agrees(&self) -> bool {
+        !self.is_off.load(Ordering::Relaxed)
     }
 
     async fn sleep_until(&self, uptime: Duration) {
@@ -103,6 +122,13 @@ impl Clock for ManualClock {
     }
 
     fn is_given(&self) -> bool {
+        true
+    }
+
+    /// Stores take this time for their own.
+    fn note_agreement(&self, _agrees: bool) {}
+
+    fn agrees(&self) -> bool {
         true
     }
 

@@ -36,6 +36,9 @@ pub enum ManageError {
     /// The directory refuses or cannot be asked.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// By a clock that is off nobody is verified.
+    #[error("the clock of this host is more than 5 s off that of the directory's store")]
+    ClockOff,
     /// The change cannot be recorded.
     #[error(transparent)]
     Audit(#[from] AuditError),

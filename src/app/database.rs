@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, task};
 
 use super::stores;
 use crate::{
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     config::Postgres,
     data_dir::{DataDir, DataDirError},
     directory::{
@@ -69,6 +69,11 @@ pub enum Error {
     /// On the way.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// The copy is whole, and the source does not say so yet.
+    #[error(
+        "the copy is finished and compared, and its source cannot be marked as moved: {0}; run the same command again"
+    )]
+    Mark(std::io::Error),
     /// A defect.
     #[error("a thread of the copy panicked")]
     Thread(#[from] task::JoinError),
@@ -85,6 +90,7 @@ pub async fn copy(from: &Path, to: &Postgres, tell: &mut (dyn FnMut(Told) + Send
         return Err(nothing().into());
     }
     let owned = DataDir::own(from)?;
+    let source = owned.clone();
     let dump = task::spawn_blocking(move || Dump::open(&owned)).await??.ok_or_else(nothing)?;
     let origin = dump.origin().map_err(CopyError::Store)?.ok_or_else(nothing)?;
     let (address, settings) = stores::place(to, &SystemClock::start());
@@ -105,7 +111,10 @@ pub async fn copy(from: &Path, to: &Postgres, tell: &mut (dyn FnMut(Told) + Send
         Begun::Finished(finished) => {
             let compared = copying.compare_only().await;
             return match compared {
-                Ok(tables) => Ok(Report { tables, was_finished: true }),
+                Ok(tables) => {
+                    mark_moved(&source, to)?;
+                    Ok(Report { tables, was_finished: true })
+                }
                 Err(Error::Copy(CopyError::Unequal { table, .. })) => {
                     Err(CopyError::UsedSince { finished, table }.into())
                 }
@@ -114,7 +123,15 @@ pub async fn copy(from: &Path, to: &Postgres, tell: &mut (dyn FnMut(Told) + Send
         }
     };
     copying.load.finish().await?;
+    mark_moved(&source, to)?;
     Ok(Report { tables, was_finished: false })
+}
+
+/// From now on no sidecar goes on with the source.
+fn mark_moved(source: &DataDir, to: &Postgres) -> Result<(), Error> {
+    let hosts: Vec<_> = to.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+    let database = format!("{} at {}", to.database, hosts.join(", "));
+    sqlite::mark_moved(source, &database, SystemClock::start().now()).map_err(Error::Mark)
 }
 
 struct Copying<'t> {

@@ -45,7 +45,10 @@ impl Stores {
         people: &DataDir,
         clock: &dyn Clock,
     ) -> Result<Self, StartError> {
-        let Some(settings) = &config.postgres else { return Ok(Self::Embedded(sqlite::Store::open(people)?)) };
+        let Some(settings) = &config.postgres else {
+            sqlite::refuse_moved(people)?;
+            return Ok(Self::Embedded(sqlite::Store::open(people)?));
+        };
         let windows = sqlite::Store::open(data)?;
         match connect(settings, clock).await {
             Ok(people) => Ok(Self::Fleet { people, windows }),
@@ -148,7 +151,9 @@ impl Stores {
         if clock.is_given() {
             return Ok(());
         }
-        refuse_skew(before, there, clock.now())
+        let agreement = refuse_skew(before, there, clock.now());
+        clock.note_agreement(agreement.is_ok());
+        agreement
     }
 
     /// Closes them.

@@ -188,14 +188,22 @@ impl Evidence {
 impl Authorizer {
     /// The evidence, if one of the `accepted` methods made it: what nobody could use here is not even looked at, and so
     /// charges nothing. No method: no action of the call needs proof.
-    pub(super) fn looked_at<'a>(&self, call: &'a Call, accepted: &[Method], now: Timestamp) -> LookedAt<'a> {
+    pub(super) fn looked_at<'a>(
+        &self,
+        call: &'a Call,
+        accepted: &[Method],
+        now: Timestamp,
+    ) -> Result<LookedAt<'a>, Undecided> {
         if accepted.is_empty() {
-            return LookedAt::Nothing(Unproved::NotNeeded);
+            return Ok(LookedAt::Nothing(Unproved::NotNeeded));
         }
         if !is_looked_at(call.evidence.method(), accepted) {
-            return LookedAt::Nothing(Unproved::MethodNotAccepted);
+            return Ok(LookedAt::Nothing(Unproved::MethodNotAccepted));
         }
-        match &call.evidence {
+        if !self.clock.agrees() && !matches!(call.evidence, Evidence::None) {
+            return Err(Undecided::ClockOff);
+        }
+        Ok(match &call.evidence {
             Evidence::None => LookedAt::Nothing(Unproved::NoEvidence),
             Evidence::Passphrase(passphrase) => LookedAt::Passphrase(passphrase),
             Evidence::PortalLogin { login_time } => LookedAt::Login(*login_time),
@@ -203,7 +211,7 @@ impl Authorizer {
                 Ok(opened) => LookedAt::Token(Box::new(opened)),
                 Err(fault) => LookedAt::Nothing(Unproved::TokenRefused(fault)),
             },
-        }
+        })
     }
 
     /// Makes a proof of the evidence, or says why there is none. `seen` is what was looked at for this very evidence.

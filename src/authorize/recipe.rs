@@ -156,7 +156,7 @@ impl Deciding<'_> {
         // 2. is proof needed? Not for what is open, and not for what nobody could do here.
         self.enter(Step::Policy);
         let accepted = self.accepted_by_any(&actions);
-        let evidence = self.rooms.looked_at(self.call, &accepted, self.now);
+        let evidence = self.rooms.looked_at(self.call, &accepted, self.now)?;
 
         // 3. select: whom the words select, and in the same look all that the next steps ask about him; nobody is no error.
         self.enter(Step::Directory);

@@ -43,6 +43,7 @@ mod interactions;
 mod key_checks;
 mod list;
 mod look;
+mod moved;
 mod notices;
 mod reader;
 mod resets;
@@ -61,6 +62,7 @@ pub use checkup::{Checkup, checkup, key_checks as key_checks_of};
 pub use copy::{copy, file_name, generation_of, renew, settle};
 pub use credential::SqliteCredentials;
 pub use dump::Dump;
+pub use moved::{mark_moved, refuse_moved};
 pub(crate) use transaction::{ReadTransaction, WriteTransaction};
 pub use windows::SqliteBudgets;
 
@@ -110,6 +112,17 @@ pub enum OpenError {
         found: u32,
         /// The newest that is known.
         known: u32,
+    },
+    /// It was moved into a database, where guesses are counted now.
+    #[error(
+        "the directory of this folder was moved {what}, and is used there: set [postgres], or delete {mark} and lose what was \
+         counted and changed since"
+    )]
+    Moved {
+        /// Where to, and when.
+        what: String,
+        /// The file that says so.
+        mark: std::path::PathBuf,
     },
     /// SQLite refused.
     #[error("{FILE} cannot be opened: {0}")]

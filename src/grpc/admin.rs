@@ -439,6 +439,7 @@ fn status(error: ManageError) -> Status {
         }
         ManageError::Directory(DirectoryError::Unavailable(_))
         | ManageError::Audit(_)
+        | ManageError::ClockOff
         | ManageError::Hash
         | ManageError::Randomness => Status::unavailable(error.to_string()),
         ManageError::NotBegun => Status::failed_precondition(error.to_string()),

@@ -126,6 +126,11 @@ impl From<Undecided> for Refused {
             Undecided::DirectoryBehind => {
                 Self::new(Code::Unavailable, "DIRECTORY_BEHIND", "the directory has not reached that revision")
             }
+            Undecided::ClockOff => Self::new(
+                Code::Unavailable,
+                "CLOCK_OFF",
+                "the clock of the sidecar's host is off, so that nobody can be verified by it",
+            ),
             Undecided::NotYours => Self::new(Code::PermissionDenied, "INTERACTION_NOT_YOURS", undecided.to_string())
                 .about("interaction_id"),
             Undecided::Audit(error @ (AuditError::NoRoom { .. } | AuditError::Write(_) | AuditError::Stopped)) => {
@@ -172,6 +177,7 @@ impl From<ManageError> for Refused {
     fn from(error: ManageError) -> Self {
         Self::from(match error {
             ManageError::Directory(error) => Undecided::Directory(error),
+            ManageError::ClockOff => Undecided::ClockOff,
             ManageError::Audit(error) => Undecided::Audit(error),
             ManageError::Randomness => Undecided::Randomness,
             ManageError::Defect(what) => Undecided::Defect(what),

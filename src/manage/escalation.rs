@@ -118,7 +118,7 @@ impl Escalating {
         let task = tokio::spawn(async move {
             let _place = asked.place.take();
             let now = this.clock.now();
-            let proving = this.prove(&asked, now).await?;
+            let proving = this.prove(&asked).await?;
             let Ok(verified) = &proving.proved else {
                 return this.tell(&asked, &proving, Outcome::NotVerified, Some(id), Vec::new()).await;
             };
@@ -147,7 +147,7 @@ impl Escalating {
         let task = tokio::spawn(async move {
             let _place = asked.place.take();
             let now = this.clock.now();
-            let proving = this.prove(&asked, now).await?;
+            let proving = this.prove(&asked).await?;
             let sight = proving.proved.as_ref().ok().and_then(|verified| Sight::of(verified.standing()));
             let Some(sight) = sight else {
                 return this.tell(&asked, &proving, Outcome::NotVerified, None, Vec::new()).await;
@@ -170,7 +170,7 @@ impl Escalating {
             let now = this.clock.now();
 
             // 1. Who is it?
-            let proving = this.prove(&asked, now).await?;
+            let proving = this.prove(&asked).await?;
             let Ok(verified) = &proving.proved else {
                 return this.tell(&asked, &proving, Outcome::NotVerified, Some(id), Vec::new()).await;
             };
@@ -221,8 +221,8 @@ impl Escalating {
         found.ok_or(ManageError::Unknown("escalation"))
     }
 
-    async fn prove(&self, asked: &Asked, now: Timestamp) -> Result<Proving, ManageError> {
-        Ok(asked.by.prove(&*self.directory, self.login_max_age, now).await?)
+    async fn prove(&self, asked: &Asked) -> Result<Proving, ManageError> {
+        asked.by.prove(&*self.directory, self.login_max_age, &*self.clock).await
     }
 
     async fn take(

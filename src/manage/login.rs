@@ -9,7 +9,8 @@ use super::ManageError;
 use crate::{
     audit::record::Person,
     client::{ClientSystem, Rpc},
-    directory::{Directory, DirectoryError, Freshness, Look, Revision, Selection, SubjectHints, look::Whose},
+    clock::Clock,
+    directory::{Directory, Freshness, Look, Revision, Selection, SubjectHints, look::Whose},
     identity::{self, Proof, Verified, login},
     interaction::{Interaction, InteractionKey},
 };
@@ -84,13 +85,17 @@ impl LoggedIn {
     /// Makes a proof of the login, as Authorize does: from the store, whatever a cache may hold.
     ///
     /// # Errors
-    /// [`DirectoryError`].
+    /// [`ManageError::Directory`]; [`ManageError::ClockOff`].
     pub(super) async fn prove(
         &self,
         directory: &dyn Directory,
         max_age: SignedDuration,
-        now: Timestamp,
-    ) -> Result<Proving, DirectoryError> {
+        clock: &dyn Clock,
+    ) -> Result<Proving, ManageError> {
+        if !clock.agrees() {
+            return Err(ManageError::ClockOff);
+        }
+        let now = clock.now();
         let key = InteractionKey { group: self.client.group.clone(), id: self.interaction.id.clone() };
         let look = Look {
             subject: self.subject.clone(),

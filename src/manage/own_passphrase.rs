@@ -238,7 +238,7 @@ impl OwnPassphrases {
 
     pub(super) async fn prove(&self, asked: &Asked) -> Result<Proving, ManageError> {
         let Passphrases { directory, clock, .. } = &self.passphrases;
-        Ok(asked.by.prove(&**directory, self.login_max_age, clock.now()).await?)
+        asked.by.prove(&**directory, self.login_max_age, &**clock).await
     }
 
     /// Whose passphrase this person may change, by policy.

@@ -94,7 +94,7 @@ impl Escalating {
     }
 
     async fn begin(self, asked: Asked, place: OwnedSemaphorePermit) -> Result<Begun, ManageError> {
-        let proving = self.prove(&asked, self.clock.now()).await?;
+        let proving = self.prove(&asked).await?;
         let seen = match &proving.proved {
             Ok(verified) => Sight::of(verified.standing()).map(|sight| (verified.contact().clone(), sight)),
             Err(_) => None,

@@ -268,6 +268,32 @@ async fn everything_that_a_directory_holds_goes_along_and_nothing_begins_anew() 
     assert!(said.contains("the copy was finished at") && said.contains("one was used since"), "{said}");
 }
 
+// proves: N3
+#[tokio::test]
+async fn no_sidecar_goes_on_with_what_was_moved() {
+    let it = Move::of(async |store| everything(store).await).await;
+    let fleet = std::fs::read_to_string(it.home.config()).unwrap();
+    // What did not move is not marked.
+    it.settings(&Address { database: "no_such_database".to_owned(), ..it.target.address.clone() });
+    assert!(it.refused().contains("no_such_database"));
+    let mark = it.home.data().join("moved-to-postgresql");
+    assert!(!mark.exists());
+    std::fs::write(it.home.config(), &fleet).unwrap();
+    it.run();
+    // Somebody takes [postgres] out of the settings, and goes on where he was.
+    let config = it.home.config_file(loopback(0), "");
+    let mut process = Process::start(&config, &[]);
+    assert_eq!(process.ended().await.code(), Some(1));
+    let said = process.printed();
+    assert!(said.contains("was moved to ") && said.contains("set [postgres], or delete "), "{said}");
+    let listed = Command::new(BINARY).args(["account", "list", "--config"]).arg(&config).output().unwrap();
+    assert!(String::from_utf8_lossy(&listed.stderr).contains("was moved to "), "{listed:?}");
+    // Compared again it may be, and a mark that a kill took is made up for.
+    std::fs::remove_file(&mark).unwrap();
+    std::fs::write(it.home.config(), &fleet).unwrap();
+    assert!(it.run().0 && mark.exists());
+}
+
 #[tokio::test]
 async fn a_finished_copy_is_compared_again_and_not_copied() {
     let it = Move::of(async |store| everything(store).await).await;

@@ -246,9 +246,42 @@ async fn with_another_time() {
     assert_eq!(process.ended().await.code(), Some(1));
     let said = process.printed();
     assert!(said.contains("the clock of this host is") && said.contains("off that of the database"), "{said}");
-    let mut process = Process::start(&config, &[]);
-    process.channel().await;
+
+    // It drifts while the sidecar serves: nobody is verified by it, and nobody has to restart anything.
+    let clock = home.path("clock");
+    std::fs::write(&clock, "+0").unwrap();
+    let drifting = [
+        ("LD_PRELOAD", LIBRARY),
+        ("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap()),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    let mut process = Process::start(&config, &drifting);
+    let [ivr, portal] = [process.client(&home, "ivr").await, process.client(&home, "portal").await];
+    let proof = |call| ask(Phone, "identity.verify").by(sample::ADA).within(call).saying("no such phrase as this");
+    assert_eq!(ivr.insist(proof("sound")).await.unwrap().decision(), Decision::Challenge);
+    std::fs::write(&clock, "+30").unwrap();
+    Box::pin(eventually(async || {
+        let status = ivr.insist(proof("drifted")).await.err()?;
+        assert!(is_clock_off(&status), "{status:?}");
+        Some(())
+    }))
+    .await;
+    assert!(is_clock_off(&portal.authorize(login(sample::ADA)).await.unwrap_err()));
+    let of_a_token = ask(Phone, "account.view").within("drifted").with_token("v4.local.whatever");
+    assert!(is_clock_off(&ivr.authorize(of_a_token).await.unwrap_err()));
+    let general = ivr.authorize(ask(Phone, "general.ask")).await.unwrap();
+    assert_eq!(decided(&general), (Decision::Allow, Reason::Open));
+    std::fs::write(&clock, "+0").unwrap();
+    Box::pin(eventually(async || {
+        (ivr.insist(proof("mended")).await.ok()?.decision() == Decision::Challenge).then_some(())
+    }))
+    .await;
     process.stop().await;
+}
+
+fn is_clock_off(status: &tonic::Status) -> bool {
+    status.code() == Code::Unavailable && status.message().contains("clock")
 }
 
 // proves: A14

@@ -16,7 +16,7 @@ use crate::{
         Directory, DirectoryError, Revision, SiteId, SubjectHints, activity::Activities, escalations::Escalations,
     },
     escalation::PendingLimits,
-    identity::{Verified, hasher::HashLost, keys::KeyRing, passphrase::Passphrase},
+    identity::{Verified, hasher::HashLost, keys::KeyRing, passphrase::Readings},
     interaction::{Interaction, InteractionKey},
     policy::{AttributeValue, Current, Guidance, Remedy},
     throttle::{ThrottleError, release::release_at},
@@ -108,8 +108,8 @@ impl Call {
 pub enum Evidence {
     /// Nothing.
     None,
-    /// A support passphrase, typed or spoken.
-    Passphrase(Passphrase),
+    /// A support passphrase, typed or spoken; what was spoken may have several readings.
+    Passphrase(Readings),
     /// A portal login that the client system asserts.
     PortalLogin {
         /// When the person logged in.

@@ -25,6 +25,7 @@ pub mod release;
 pub(crate) mod reserve;
 mod rules;
 pub mod settings;
+pub mod turn;
 
 pub use key::{DigestKey, Key, Line};
 pub use lane::Lane;

@@ -141,6 +141,9 @@ pub struct Person {
     /// The lane in which an attempt was counted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub lane: Option<String>,
+    /// How many attempts the call was charged, when there were several: one for each reading of what was spoken.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tried: Option<u32>,
     /// The roles of the verified contact; `role@site` applies to that site only.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub roles: Vec<String>,

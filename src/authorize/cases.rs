@@ -48,7 +48,7 @@ pub fn decide(bundle: &Bundle, asked: &Asked) -> Judged {
 }
 
 fn not_accepted(tries_left: u32) -> Unproved {
-    Unproved::PassphraseNotAccepted { what: "wrong", tries_left, retry_after: None, lane: "unfamiliar" }
+    Unproved::PassphraseNotAccepted { what: "wrong", tries_left, retry_after: None, lane: "unfamiliar", tried: 1 }
 }
 
 /// Where what was judged is another answer than the case expects; empty: nowhere.

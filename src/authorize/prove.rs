@@ -19,7 +19,7 @@ use crate::{
     },
     identity::{
         self, Method, Proof, Verified, login,
-        passphrase::Passphrase,
+        passphrase::Readings,
         token::{Fault, OpenedToken},
     },
     interaction::InteractionKey,
@@ -31,7 +31,7 @@ pub(super) enum LookedAt<'a> {
     /// None, since it can prove nothing here.
     Nothing(Unproved),
     /// A support passphrase.
-    Passphrase(&'a Passphrase),
+    Passphrase(&'a Readings),
     /// A portal login of this time.
     Login(Timestamp),
     /// A verification token that is ours. What it proves is still to be seen.
@@ -74,6 +74,8 @@ pub(super) enum Proved {
         verified: Box<Verified>,
         /// The lane in which a passphrase was tried, now or when the token was made.
         lane: Option<String>,
+        /// How many attempts the call was charged for a passphrase.
+        tried: Option<u32>,
     },
     /// It does not.
     No(Unproved),
@@ -127,6 +129,8 @@ pub enum Unproved {
         retry_after: Option<Duration>,
         /// The lane of the attempt.
         lane: &'static str,
+        /// How many attempts were charged: one for each reading that the budgets covered.
+        tried: u32,
     },
 }
 
@@ -145,6 +149,14 @@ impl Unproved {
             Self::SourceSpent { by: SourceBudget::Interaction, .. } => "interaction_spent",
             Self::SourceSpent { by: SourceBudget::CallingNumber, .. } => "calling_number_spent",
             Self::PassphraseNotAccepted { what, .. } => what,
+        }
+    }
+
+    /// How many attempts were charged.
+    pub(super) fn tried(self) -> Option<u32> {
+        match self {
+            Self::PassphraseNotAccepted { tried, .. } => Some(tried),
+            _ => None,
         }
     }
 
@@ -246,7 +258,7 @@ impl Authorizer {
             return Ok(Proved::No(Unproved::InteractionEnded));
         }
         match identity::verify(&Proof::PortalLogin(proof), Arc::clone(standing)) {
-            Some(verified) => Ok(Proved::Yes { verified: Box::new(verified), lane: None }),
+            Some(verified) => Ok(Proved::Yes { verified: Box::new(verified), lane: None, tried: None }),
             None => Ok(Proved::No(Unproved::LoginOfInactive)),
         }
     }

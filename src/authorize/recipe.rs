@@ -396,7 +396,7 @@ impl Deciding<'_> {
         let directory_revision = proved.revision();
         let (verified, verification) = match proved {
             Proved::No(_) => (None, None),
-            Proved::Yes { verified, lane } => {
+            Proved::Yes { verified, lane, .. } => {
                 // A token yields no token: what is carried on is the first.
                 let verification = match self.call.evidence {
                     Evidence::VerificationToken(_) | Evidence::None => None,
@@ -439,8 +439,10 @@ fn person(call: &Call, selection: Selection, proved: &Proved) -> Person {
         Proved::No(unproved) => {
             unproved.code().clone_into(&mut person.proof);
             person.lane = unproved.lane().map(str::to_owned);
+            person.tried = unproved.tried().filter(|tried| *tried > 1);
         }
-        Proved::Yes { verified, lane } => {
+        Proved::Yes { verified, lane, tried } => {
+            person.tried = tried.filter(|tried| *tried > 1);
             person.lane.clone_from(lane);
             "verified".clone_into(&mut person.proof);
             person.account = Some(verified.account().clone());

@@ -16,7 +16,8 @@ pub struct Verify {
     pub cost: Cost,
     /// An answer to a passphrase leaves no earlier than this after its call arrived (A12).
     pub floor: Duration,
-    /// Calls that may wait for a thread; more are shed with RESOURCE_EXHAUSTED. Wait and hash must fit under `floor`.
+    /// Hashes that may wait for a thread; more are shed with RESOURCE_EXHAUSTED. Wait and hash must fit under `floor`. At least
+    /// two, so that the three transcripts of a spoken turn find a place together.
     pub queue: u32,
     /// A thread without passphrases for this long gives its memory back.
     pub release_after: Duration,
@@ -52,7 +53,7 @@ pub(super) fn read(section: &mut Table) -> Result<Verify, ConfigError> {
         workers: NonZeroU32::new(workers).unwrap_or(default.workers),
         cost: Cost::new(memory_kib, passes).unwrap_or(default.cost),
         floor: section.duration("floor", standard_floor, floor)?.unsigned_abs(),
-        queue: section.number("queue", default.queue, 1..=1_024)?,
+        queue: section.number("queue", default.queue, 2..=1_024)?,
         release_after: section.duration("release_after", standard_release, release_after)?.unsigned_abs(),
     })
 }

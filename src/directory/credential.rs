@@ -248,7 +248,7 @@ pub struct CredentialStatus {
     pub set_by: Actor,
     /// How.
     pub method: SetMethod,
-    /// Version of the canonical form that was hashed.
+    /// Version of the canonical form that was hashed when it was set. A success may since have replaced the hash by a newer one.
     pub canonical_version: u32,
     /// Until when the unfamiliar lane is locked, if it is.
     pub locked_until: Option<Timestamp>,

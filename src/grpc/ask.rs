@@ -16,7 +16,7 @@ use crate::{
     authorize::{Ask, Call, Escalate, Evidence, Freshness, Resource},
     client::ClientSystem,
     directory::{AccountId, AccountSelector, ContactId, ContactSelector, E164, Revision, SiteId, SubjectHints},
-    identity::passphrase::Passphrase,
+    identity::passphrase::{Passphrase, Readings},
     interaction::{Attestation, Channel, Interaction},
     policy::AttributeValue,
 };
@@ -263,7 +263,7 @@ fn evidence(evidence: Option<pb::Evidence>) -> Parsed<Evidence> {
     }
 }
 
-/// For now exactly one transcript; several of one spoken turn, and a keypad, come later.
+/// One text, or the transcripts of one spoken turn.
 fn passphrase(message: pb::Passphrase) -> Parsed<Evidence> {
     let entry = message.entry();
     // From here on the texts are wiped, whatever becomes of them.
@@ -274,20 +274,22 @@ fn passphrase(message: pb::Passphrase) -> Parsed<Evidence> {
         within(&format!("{field}[{at}]"), transcript.len(), limits::TRANSCRIPT)?;
     }
     match entry {
+        pb::PassphraseEntry::Typed if transcripts.len() > 1 => {
+            return Err(Invalid::new(field, "takes one entry: only what was SPOKEN has several transcripts"));
+        }
         pb::PassphraseEntry::Typed | pb::PassphraseEntry::Spoken => {}
         pb::PassphraseEntry::Keypad => {
             return Err(Invalid::new("evidence.passphrase.entry", "KEYPAD is not supported yet"));
         }
         pb::PassphraseEntry::Unspecified => return Err(Invalid::required("evidence.passphrase.entry")),
     }
-    let mut transcripts = transcripts.into_iter();
-    match (transcripts.next(), transcripts.next()) {
-        (None, _) => Err(Invalid::required(field)),
-        (Some(_), Some(_)) => Err(Invalid::new(field, "takes one entry for now")),
-        (Some(mut one), None) => Passphrase::new(std::mem::take(&mut *one))
-            .map(Evidence::Passphrase)
-            .map_err(|malformed| Invalid::new(format!("{field}[0]"), malformed.to_string())),
-    }
+    let given = transcripts.into_iter().enumerate().map(|(at, mut transcript)| {
+        Passphrase::new(std::mem::take(&mut *transcript))
+            .map_err(|malformed| Invalid::new(format!("{field}[{at}]"), malformed.to_string()))
+    });
+    let mut given = given.collect::<Parsed<Vec<_>>>()?.into_iter();
+    let first = given.next().ok_or_else(|| Invalid::required(field))?;
+    Ok(Evidence::Passphrase(Readings::new(first, given)))
 }
 
 fn portal_login(login: &pb::PortalLogin) -> Parsed<Evidence> {

@@ -1,10 +1,11 @@
 //! The canonical form of a passphrase: what is compared when two spellings are to count as one phrase (N2).
 //!
 //! One function, [`form`], with a version, [`VERSION`], that is stored beside every hash; setting and verifying use the
-//! same. A change of the result for any input is a new version, also when it comes from newer Unicode data: a test pins
-//! the form of every code point.
+//! same, however the text was entered. A change of the result for any input is a new version, also when it comes from newer
+//! Unicode data: a test pins the form of every code point. A hash of an older version goes on verifying in that form, and is
+//! replaced at the next success.
 //!
-//! Version 1, on Unicode text:
+//! Version 1, [`form_1`], on Unicode text:
 //! 1. Compatibility spellings are one: NFKC, so full width is half width, ligatures are letters, digits in circles are
 //!    digits. Digits of other scripts stay what they are.
 //! 2. Upper and lower case are one: full case folding, the same in every locale ("ß" is "ss").
@@ -16,6 +17,8 @@
 //! 5. White space of any kind and length is one space; at the ends it is dropped.
 //!
 //! The steps are repeated until nothing changes, so the form of a form is itself.
+//!
+//! Version 2 is version 1, and then digits that are said are digits: [`digits`] has the table.
 
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizer;
@@ -25,8 +28,13 @@ use icu_properties::{
 };
 use zeroize::Zeroizing;
 
+pub mod digits;
+
 /// The version of the canonical form, stored beside every hash.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// The versions in which a stored hash may be.
+pub const KNOWN: std::ops::RangeInclusive<u32> = 1..=VERSION;
 
 /// The form never has more than this many bytes per byte of its text. The worst code point, U+FDFA, has 3 bytes and
 /// becomes 18 letters in 33 bytes.
@@ -35,9 +43,15 @@ pub const GROWTH: usize = 11;
 /// More rounds than any text needs (measured: two and one to see that nothing changes).
 const ROUNDS: usize = 8;
 
-/// The canonical form of `text`. Total: every text has one, if only the empty one.
+/// The canonical form of `text`, in [`VERSION`]. Total: every text has one, if only the empty one.
 #[must_use]
 pub fn form(text: &str) -> Zeroizing<String> {
+    digits::joined(&form_1(text))
+}
+
+/// The form of version 1.
+#[must_use]
+pub fn form_1(text: &str) -> Zeroizing<String> {
     let mut current = round(text);
     for _ in 0..ROUNDS {
         let next = round(&current);

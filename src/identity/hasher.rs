@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{
+    canonical,
     keys::{KeyRing, Purpose},
     passphrase::Passphrase,
 };
@@ -128,9 +129,22 @@ impl Hasher {
     /// # Errors
     /// [`Shed`], when it would not.
     pub fn admit(&self, patience: Patience) -> Result<HashPermit, Shed> {
-        let admitted = self.pool.lock().admission.admit(patience);
+        self.admitted(patience, 1).map(|()| HashPermit { pool: Arc::clone(&self.pool) })
+    }
+
+    /// Permits for so many hashes, if all of them will be done in time; else none.
+    ///
+    /// # Errors
+    /// As [`Hasher::admit`].
+    pub fn admit_all(&self, patience: Patience, hashes: u32) -> Result<Vec<HashPermit>, Shed> {
+        self.admitted(patience, hashes)?;
+        Ok((0..hashes).map(|_| HashPermit { pool: Arc::clone(&self.pool) }).collect())
+    }
+
+    fn admitted(&self, patience: Patience, hashes: u32) -> Result<(), Shed> {
+        let admitted = self.pool.lock().admission.admit(patience, hashes);
         match admitted {
-            Ok(()) => Ok(HashPermit { pool: Arc::clone(&self.pool) }),
+            Ok(()) => Ok(()),
             Err(shed) => {
                 self.pool.counts.shed.fetch_add(1, Ordering::Relaxed);
                 Err(shed)
@@ -245,7 +259,7 @@ impl HashPermit {
             Against::Stored { owner, version, hash } => {
                 // `read` has found this pepper, and keys do not change while the pool runs. Another pool's hash differs.
                 let pepper = pool.keys.find(Purpose::Pepper, hash.pepper());
-                let input = passphrase.keyed(pepper.unwrap_or_else(|| pool.keys.active(Purpose::Pepper)));
+                let input = passphrase.keyed(pepper.unwrap_or_else(|| pool.keys.active(Purpose::Pepper)), hash.form());
                 // A pepper that is staged here is active elsewhere: its hashes are the newest there are.
                 let is_staged = pool.keys.is_staged(Purpose::Pepper, hash.pepper());
                 let newest = if is_staged { hash.pepper() } else { pool.keys.active(Purpose::Pepper).id() };
@@ -261,7 +275,7 @@ impl HashPermit {
                 })
             }
             Against::Decoy => {
-                let input = passphrase.keyed(pool.keys.active(Purpose::Pepper));
+                let input = passphrase.keyed(pool.keys.active(Purpose::Pepper), canonical::VERSION);
                 let expected = pool.decoy.output;
                 self.run(&pool.counts.decoys, pool.cost, input, pool.decoy.salt, move |output| {
                     // Compared as the real one is, to take the same time; whatever comes of it, nobody is verified.
@@ -277,12 +291,16 @@ impl HashPermit {
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn hash(self, passphrase: &Passphrase) -> Result<Pending<StoredHash>, getrandom::Error> {
+        self.hash_in(passphrase, canonical::VERSION)
+    }
+
+    fn hash_in(self, passphrase: &Passphrase, form: u32) -> Result<Pending<StoredHash>, getrandom::Error> {
         let pool = Arc::clone(&self.pool);
         let salt: Salt = drawn()?;
         let pepper = pool.keys.active(Purpose::Pepper);
         let (cost, id) = (pool.cost, pepper.id().clone());
-        Ok(self.run(&pool.counts.made, cost, passphrase.keyed(pepper), salt, move |output| {
-            StoredHash::new(cost, id, salt, *output)
+        Ok(self.run(&pool.counts.made, cost, passphrase.keyed(pepper, form), salt, move |output| {
+            StoredHash::new(cost, id, form, salt, *output)
         }))
     }
 

@@ -19,14 +19,19 @@ use crate::directory::{ContactId, credential::CredentialVersion};
 /// work is A30).
 pub const MAX_BYTES: usize = 256;
 
-/// What a passphrase is digested for, in the form of [`canonical::VERSION`].
-const KEYED_FOR: &str = "passphrase form 1";
+/// So many transcripts of one spoken turn are taken at most.
+pub const MOST_READINGS: usize = 3;
 
-/// A passphrase as a person gave it, in its canonical form.
+/// A passphrase as a person gave it, in its canonical form, and in the one before, in which older hashes were made.
 pub struct Passphrase {
     form: Zeroizing<String>,
+    form_1: Zeroizing<String>,
     given_length: usize,
 }
+
+/// What a person gave at one turn: one text, or the readings of what was heard. Each is an attempt of its own, so that those
+/// that are one in canonical form are here once, in the order in which they were given.
+pub struct Readings(Vec<Passphrase>);
 
 /// Why a text cannot be a passphrase. Found before any work, and charges nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,8 +58,8 @@ impl Passphrase {
         if text.chars().any(char::is_control) {
             return Err(Malformed::ControlCharacter);
         }
-        let form = canonical::form(&text);
-        Ok(Self { form, given_length: canonical::given_length(&text) })
+        let (form, form_1) = (canonical::form(&text), canonical::form_1(&text));
+        Ok(Self { form, form_1, given_length: canonical::given_length(&text) })
     }
 
     /// Whether it may be set for the owner whom `profile` describes (N1, F6).
@@ -65,9 +70,39 @@ impl Passphrase {
         strength::check(&self.form, self.given_length, profile)
     }
 
-    /// The digest that is hashed in its place, under a pepper (N5).
-    pub(super) fn keyed(&self, pepper: &Key) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(pepper.mac(KEYED_FOR, &[self.form.as_bytes()]))
+    /// The digest that is hashed in its place, under a pepper (N5), in a version of the canonical form that is
+    /// [`canonical::KNOWN`].
+    pub(super) fn keyed(&self, pepper: &Key, version: u32) -> Zeroizing<[u8; 32]> {
+        let (keyed_for, form) = match version {
+            1 => ("passphrase form 1", &self.form_1),
+            _ => ("passphrase form 2", &self.form),
+        };
+        Zeroizing::new(pepper.mac(keyed_for, &[form.as_bytes()]))
+    }
+}
+
+impl Readings {
+    /// The readings of one turn.
+    #[must_use]
+    pub fn new(first: Passphrase, others: impl IntoIterator<Item = Passphrase>) -> Self {
+        let mut readings = vec![first];
+        for other in others {
+            if readings.iter().all(|reading| *reading.form != *other.form) {
+                readings.push(other);
+            }
+        }
+        Self(readings)
+    }
+
+    /// How many attempts they are: at least one.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Each once, in the order in which they were given.
+    pub fn iter(&self) -> impl Iterator<Item = &Passphrase> {
+        self.0.iter()
     }
 }
 
@@ -145,7 +180,24 @@ mod tests {
         let other = Key::draw().unwrap();
         let typed = Passphrase::new("Copper-Lantern, don’t drift!".to_owned()).unwrap();
         let spoken = Passphrase::new("copper lantern dont drift".to_owned()).unwrap();
-        assert_eq!(*typed.keyed(&one), *spoken.keyed(&one));
-        assert_ne!(*typed.keyed(&one), *typed.keyed(&other));
+        for version in canonical::KNOWN {
+            assert_eq!(*typed.keyed(&one, version), *spoken.keyed(&one, version));
+            assert_ne!(*typed.keyed(&one, version), *typed.keyed(&other, version));
+        }
+        assert_ne!(*typed.keyed(&one, 1), *typed.keyed(&one, 2), "no digest counts for two forms");
+    }
+
+    #[test]
+    fn readings_that_are_one_form_are_one_attempt() {
+        // proves: A29, A33
+        let count = |texts: &[&str]| {
+            let mut given = texts.iter().map(|text| Passphrase::new((*text).to_owned()).unwrap());
+            Readings::new(given.next().unwrap(), given).count()
+        };
+        assert_eq!(count(&["copper lantern"]), 1);
+        assert_eq!(count(&["copper lantern", "Copper-Lantern!", "copper  lantern"]), 1);
+        assert_eq!(count(&["seven lanterns", "7 lanterns", "siete lanterns"]), 1);
+        assert_eq!(count(&["copper lantern", "copper lanterns", "copper lantern"]), 2);
+        assert_eq!(count(&["a", "b", "c"]), 3);
     }
 }

@@ -63,6 +63,7 @@ mod role_cache;
 mod scope;
 mod secrets;
 mod sidecar;
+mod spoken;
 mod start;
 mod surface;
 mod throttle;

@@ -158,7 +158,9 @@ async fn say_everything(sidecar: &Process, home: &Home) -> Vec<String> {
     let (long, control) = (MARK.repeat(100), format!("{MARK}\u{7}{MARK}"));
     refused(&ivr, showing(&[RIGHT], PassphraseEntry::Keypad)).await;
     refused(&ivr, showing(&[RIGHT], PassphraseEntry::Unspecified)).await;
-    refused(&ivr, showing(&[RIGHT, WRONG], PassphraseEntry::Spoken)).await;
+    refused(&ivr, showing(&[RIGHT, WRONG], PassphraseEntry::Typed)).await;
+    refused(&ivr, showing(&[WRONG, &format!("{WRONG} {MARK}"), &format!("{MARK} again")], PassphraseEntry::Spoken))
+        .await;
     refused(&ivr, showing(&[&long], PassphraseEntry::Typed)).await;
     refused(&ivr, showing(&[&control], PassphraseEntry::Typed)).await;
     refused(&ivr, showing(&[&MARK.repeat(200_000)], PassphraseEntry::Typed)).await;

@@ -288,7 +288,7 @@ async fn a_malformed_passphrase_names_its_field_and_charges_nothing() {
     let long = "x".repeat(257);
     let table = [
         (with(&[], PassphraseEntry::Spoken), field.to_owned()),
-        (with(&["one", "two"], PassphraseEntry::Spoken), field.to_owned()),
+        (with(&["one", "two"], PassphraseEntry::Typed), field.to_owned()),
         (with(&["1", "2", "3", "4"], PassphraseEntry::Spoken), field.to_owned()),
         (with(&[&long], PassphraseEntry::Typed), format!("{field}[0]")),
         (with(&["a\0b"], PassphraseEntry::Typed), format!("{field}[0]")),

@@ -21,7 +21,7 @@ use countersign::{
         authorization_service_client::AuthorizationServiceClient, escalation_service_client::EscalationServiceClient,
     },
     identity::{hasher::Counts, keys, passphrase::Passphrase},
-    manage::passphrase::Whose,
+    manage::{ManageError, passphrase::Whose},
 };
 use tonic::{Code, Request, Status, transport::Channel};
 
@@ -218,6 +218,12 @@ impl Sidecar {
     pub async fn set_passphrase_of(&self, whose: Whose, phrase: &str) {
         let phrase = Passphrase::new(phrase.to_owned()).unwrap();
         self.running.passphrases().set(&whose, &phrase, Actor::Operator("it".to_owned())).await.unwrap();
+    }
+
+    /// Sets a contact's passphrase at Acme, if it may be set.
+    pub async fn try_to_set_passphrase(&self, contact: &str, phrase: &str) -> Result<(), ManageError> {
+        let phrase = Passphrase::new(phrase.to_owned()).unwrap();
+        self.running.passphrases().set(&acme(Some(contact)), &phrase, Actor::Operator("it".to_owned())).await
     }
 
     pub async fn clear_passphrase(&self, contact: Option<&str>) {

@@ -23,6 +23,7 @@ use countersign::{
         floor::Floor,
         memory::MemoryBudgets,
         redis::{Clock, Fitness, RedisBudgets},
+        turn,
     },
 };
 use jiff::{SignedDuration, Timestamp};

@@ -1,5 +1,8 @@
 //! A passphrase becomes a proof: permit, then reservation, then the durable count, then the hash, then settling.
 //!
+//! What was spoken may have several readings. Each is an attempt: all are admitted together, each is charged everywhere, as
+//! many as the budgets cover and in their order, and all of those are hashed, whichever is right.
+//!
 //! Nothing is charged before there is a permit to hash; nothing is hashed before it is counted; nothing is refunded but
 //! a success's own unit. Whoever is selected, or nobody: the same steps, the same cost (A12).
 
@@ -18,11 +21,11 @@ use crate::{
     },
     identity::{
         self, Proof,
-        hasher::{Against, HashPermit, Hasher, Match, Patience, Shed, Verdict},
-        passphrase::{Passphrase, PassphraseProof},
+        hasher::{Against, HashPermit, Hasher, Match, Patience, Shed, StoredHash, Verdict},
+        passphrase::{Passphrase, PassphraseProof, Readings},
     },
     throttle::{
-        AccountBudget, Aim, Alarm, Attempt, AttemptId, Budgets, Charged, Grant, Outcome, Reservation, Rules, Source,
+        AccountBudget, Aim, Alarm, Attempt, AttemptId, Budgets, Charged, Grant, Lane, Outcome, Rules, Source, turn,
     },
 };
 
@@ -40,10 +43,28 @@ pub struct PassphraseParts {
     pub floor: Duration,
 }
 
-/// Where a passphrase attempt stands once its places are taken.
+/// An attempt whose places are taken.
 struct Reserved {
     attempt: Attempt,
     grant: Grant,
+}
+
+/// What is to be done for an attempt that is counted.
+enum Course {
+    /// It keeps its place for the time of a hash, and runs none.
+    Hold,
+    /// The decoy is hashed.
+    Decoy,
+    /// The credential's own hash is run.
+    Stored(Granted, StoredHash),
+}
+
+/// What came of the attempts of a turn.
+enum Tries {
+    /// This one, in the order of the attempts, is right. All others differ, since no two readings are one form.
+    Right(usize, Match, Granted),
+    /// None is; the text says of the first what exactly, for the audit.
+    Wrong(&'static str),
 }
 
 impl Authorizer {
@@ -51,39 +72,36 @@ impl Authorizer {
         &self,
         call: &Call,
         seen: &Seen,
-        passphrase: &Passphrase,
+        readings: &Readings,
         now: Timestamp,
     ) -> Result<Proved, Undecided> {
         if self.interaction_has_ended(call, seen, now).await? {
             return Ok(Proved::No(Unproved::InteractionEnded));
         }
-        let permit = self.permit_to_hash(call)?;
+        let permits = self.permits_to_hash(call, readings.count())?;
         self.enter(call, Step::Throttle);
         let standing = seen.standing.as_deref();
-        let attempt = self.attempt(call, standing, seen.attempt, now)?;
-        let lane = attempt.lane().code();
-        let reservation = self.passphrases.budgets.reserve(&attempt).await?;
-        self.note_alarms(reservation.raised()).await?;
-        let grant = match reservation {
-            Reservation::Granted(grant) => grant,
-            Reservation::Refused(refusal) => {
-                let retry_after = refusal.retry_at.map(|at| until(at, now));
-                return Ok(Proved::No(Unproved::SourceSpent { by: refusal.by, retry_after, lane }));
-            }
+        let attempts = readings.iter().map(|_| self.attempt(call, standing, seen.attempt, now));
+        let attempts = attempts.collect::<Result<Vec<_>, _>>()?;
+        let places = turn::reserve(&*self.passphrases.budgets, &attempts).await?;
+        self.note_alarms(places.raised()).await?;
+        let lane = seen_lane(&attempts);
+        let (tries_left, retry_after) = (places.tries_left(), places.retry_at().map(|at| until(at, now)));
+        if let (true, Some(refusal)) = (places.granted.is_empty(), &places.refused) {
+            return Ok(Proved::No(Unproved::SourceSpent { by: refusal.by, retry_after, lane }));
+        }
+        let reserved = attempts.into_iter().zip(places.granted).map(|(attempt, grant)| Reserved { attempt, grant });
+        let reserved: Vec<_> = reserved.collect();
+        let tried = u32::try_from(reserved.len()).unwrap_or(u32::MAX);
+        let wrong = |what| Proved::No(Unproved::PassphraseNotAccepted { what, tries_left, retry_after, lane, tried });
+        let (right, matched, granted) = match self.tried(call, permits, &reserved, standing, readings, now).await? {
+            Tries::Right(right, matched, granted) => (right, matched, granted),
+            Tries::Wrong(what) => return Ok(wrong(what)),
         };
-        let reserved = Reserved { attempt, grant };
-        let (matched, what) = self.hashed(call, permit, &reserved, standing, passphrase, now).await?;
-        let wrong = |what| {
-            let Grant { tries_left, retry_at, .. } = reserved.grant;
-            Proved::No(Unproved::PassphraseNotAccepted {
-                what,
-                tries_left,
-                retry_after: retry_at.map(|at| until(at, now)),
-                lane,
-            })
+        let (Some(reserved), Some(passphrase)) = (reserved.get(right), readings.iter().nth(right)) else {
+            return Err(Undecided::Defect("what matched was not tried".to_owned()));
         };
-        let Some((matched, granted)) = matched else { return Ok(wrong(what)) };
-        let Some(proof) = self.settled(call, &reserved, matched, granted, passphrase, now).await? else {
+        let Some(proof) = self.settled(call, reserved, matched, granted, passphrase, now).await? else {
             return Ok(wrong("changed_meanwhile"));
         };
         self.enter(call, Step::Directory);
@@ -92,21 +110,25 @@ impl Authorizer {
             return Ok(wrong("changed_meanwhile"));
         };
         match identity::verify(&Proof::Passphrase(proof), Arc::new(standing)) {
-            Some(verified) => Ok(Proved::Yes { verified: Box::new(verified), lane: Some(lane.to_owned()) }),
+            Some(verified) => {
+                let tried = Some(tried);
+                Ok(Proved::Yes { verified: Box::new(verified), lane: Some(lane.to_owned()), tried })
+            }
             None => Ok(wrong("changed_meanwhile")),
         }
     }
 
-    /// A permit to hash, while nothing is charged yet: the wait and the hash must fit under the floor, and the floor under
-    /// the deadline. Whoever cannot wait for the answer is not charged for it.
-    fn permit_to_hash(&self, call: &Call) -> Result<HashPermit, Undecided> {
+    /// A permit for each hash, while nothing is charged yet: the wait and all hashes must fit under the floor, and the floor
+    /// under the deadline. Whoever cannot wait for the answer is not charged for it.
+    fn permits_to_hash(&self, call: &Call, hashes: usize) -> Result<Vec<HashPermit>, Undecided> {
         let release = call.arrived + self.passphrases.floor;
         if call.deadline < release {
             return Err(Undecided::TooLate);
         }
         let until_floor = Some(release.saturating_sub(self.clock.uptime()));
         let patience = Patience { until_deadline: None, until_floor };
-        self.passphrases.hasher.admit(patience).map_err(|shed| match shed {
+        let hashes = u32::try_from(hashes).unwrap_or(u32::MAX);
+        self.passphrases.hasher.admit_all(patience, hashes).map_err(|shed| match shed {
             Shed::Full => Undecided::Overloaded,
             Shed::TooLate => Undecided::TooLate,
         })
@@ -143,20 +165,59 @@ impl Authorizer {
         Ok(rules.attempt(AttemptId::new(bits), &source, &Aim { said, charged }, lane, now))
     }
 
-    /// The durable count, then the hash. `None` is anything but a match; the text says what, for the audit.
-    async fn hashed(
+    /// The durable counts of all, then the hashes of all, whichever is right.
+    async fn tried(
         &self,
         call: &Call,
-        permit: HashPermit,
+        permits: Vec<HashPermit>,
+        reserved: &[Reserved],
+        standing: Option<&Standing>,
+        readings: &Readings,
+        now: Timestamp,
+    ) -> Result<Tries, Undecided> {
+        let mut courses = Vec::with_capacity(reserved.len());
+        for reserved in reserved {
+            courses.push(self.counted(reserved, standing, now).await?);
+        }
+        let first = courses.first().map_or("wrong", |(what, _)| *what);
+        if courses.iter().any(|(_, course)| !matches!(course, Course::Hold)) {
+            self.enter(call, Step::Hash);
+        }
+        let begun = permits.into_iter().zip(readings.iter()).zip(courses).map(|((permit, passphrase), (_, course))| {
+            let hash = match &course {
+                Course::Hold => {
+                    self.hold(permit);
+                    return None;
+                }
+                Course::Decoy => permit.verify(passphrase, Against::Decoy),
+                Course::Stored(granted, hash) => {
+                    let owner = granted.credential.contact();
+                    permit.verify(passphrase, Against::Stored { owner, version: granted.version, hash })
+                }
+            };
+            Some((hash, course))
+        });
+        let begun: Vec<_> = begun.collect();
+        let mut tries = Tries::Wrong(first);
+        for (at, hash) in begun.into_iter().enumerate() {
+            let Some((hash, course)) = hash else { continue };
+            if let (Verdict::Matches(matched), Course::Stored(granted, _)) = (hash.done().await?, course) {
+                tries = Tries::Right(at, matched, granted);
+            }
+        }
+        Ok(tries)
+    }
+
+    /// The durable count of one attempt, what it comes to for the audit, and what is to be done.
+    async fn counted(
+        &self,
         reserved: &Reserved,
         standing: Option<&Standing>,
-        passphrase: &Passphrase,
         now: Timestamp,
-    ) -> Result<(Option<(Match, Granted)>, &'static str), Undecided> {
+    ) -> Result<(&'static str, Course), Undecided> {
         let PassphraseParts { credentials, hasher, .. } = &self.passphrases;
         if reserved.grant.account == AccountBudget::Spent {
-            self.hold(permit);
-            return Ok((None, "account_spent"));
+            return Ok(("account_spent", Course::Hold));
         }
         let target = match standing {
             Some(standing) => Target::Contact(standing.contact.id.clone()),
@@ -164,35 +225,18 @@ impl Authorizer {
         };
         let tried = credentials.reserve(&target, reserved.attempt.lane(), now).await?;
         let what = tried.code();
-        let granted = match tried {
-            Tried::Granted(granted) => granted,
-            Tried::Held(Held::Locked { .. } | Held::Closed) => {
-                self.hold(permit);
-                return Ok((None, what));
-            }
-            Tried::Absent(_) => {
-                self.enter(call, Step::Hash);
-                return match permit.verify(passphrase, Against::Decoy).done().await? {
-                    Verdict::Differs | Verdict::Matches(_) => Ok((None, what)),
-                };
-            }
-        };
-        self.enter(call, Step::Hash);
-        // A damaged row must not tell itself from a wrong phrase: the log and the audit know.
-        let hash = match hasher.read(granted.stored.as_phc()) {
-            Ok(hash) => hash,
-            Err(error) => {
-                tracing::error!(%error, "a stored hash cannot be run; the audit's proof `hash_unusable` says whose");
-                let _differs = permit.verify(passphrase, Against::Decoy).done().await?;
-                return Ok((None, "hash_unusable"));
-            }
-        };
-        let owner = granted.credential.contact();
-        let against = Against::Stored { owner, version: granted.version, hash: &hash };
-        match permit.verify(passphrase, against).done().await? {
-            Verdict::Matches(matched) => Ok((Some((matched, granted)), "matched")),
-            Verdict::Differs => Ok((None, "wrong")),
-        }
+        Ok(match tried {
+            Tried::Held(Held::Locked { .. } | Held::Closed) => (what, Course::Hold),
+            Tried::Absent(_) => (what, Course::Decoy),
+            Tried::Granted(granted) => match hasher.read(granted.stored.as_phc()) {
+                Ok(hash) => ("wrong", Course::Stored(granted, hash)),
+                // A damaged row must not tell itself from a wrong phrase: the log and the audit know.
+                Err(error) => {
+                    tracing::error!(%error, "a stored hash cannot be run; the audit's proof `hash_unusable` says whose");
+                    ("hash_unusable", Course::Decoy)
+                }
+            },
+        })
     }
 
     /// A try that is held keeps its place for the time of a hash and runs none, so that it cannot be told from one.
@@ -239,16 +283,21 @@ impl Authorizer {
     }
 
     /// Tells the log of alarms, and the audit of lost counters: from then on budgets are narrower, for a day.
-    async fn note_alarms(&self, raised: &[Alarm]) -> Result<(), Undecided> {
+    async fn note_alarms(&self, raised: impl Iterator<Item = Alarm>) -> Result<(), Undecided> {
         for alarm in raised {
             tracing::warn!(alarm = alarm.code(), "{}", alarm.meaning());
-            if *alarm == Alarm::CountersLost {
+            if alarm == Alarm::CountersLost {
                 let lost = LifecycleRecord::new(alarm.code(), self.policy.snapshot().revision());
                 let _receipt = self.trail.record(Record::Lifecycle(lost)).await?;
             }
         }
         Ok(())
     }
+}
+
+/// The lane of a turn: one for all of its attempts.
+fn seen_lane(attempts: &[Attempt]) -> &'static str {
+    attempts.first().map_or(Lane::Unfamiliar, Attempt::lane).code()
 }
 
 fn until(at: Timestamp, now: Timestamp) -> Duration {

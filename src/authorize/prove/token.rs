@@ -54,7 +54,7 @@ pub(super) fn prove_token(call: &Call, opened: OpenedToken, seen: &Seen) -> Prov
     let lane = proof.facts().lane.clone();
     let verified = seen.standing.clone().and_then(|standing| identity::verify(&Proof::Token(proof), standing));
     match verified {
-        Some(verified) => Proved::Yes { verified: Box::new(verified), lane },
+        Some(verified) => Proved::Yes { verified: Box::new(verified), lane, tried: None },
         None => refused(Fault::CredentialChanged),
     }
 }

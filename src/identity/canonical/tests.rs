@@ -23,9 +23,14 @@ fn spellings_of_one_phrase_have_one_form() {
 
 #[test]
 fn different_words_stay_different() {
-    for (one, other) in
-        [("copper lantern", "copperlantern"), ("cafe", "café"), ("ten", "10"), ("٤٢", "42"), ("a b", "b a")]
-    {
+    for (one, other) in [
+        ("copper lantern", "copperlantern"),
+        ("cafe", "café"),
+        ("ten", "10"),
+        ("٤٢", "42"),
+        ("forty two", "42"),
+        ("a b", "b a"),
+    ] {
         assert_ne!(*form(one), *form(other), "{one:?} and {other:?}");
     }
 }
@@ -66,7 +71,7 @@ fn the_form_of_every_code_point_is_pinned() {
             Weight::Dropped => all.update(b"-"),
             Weight::Separates => all.update(b" "),
             Weight::Kept if is_plain(&text) => all.update(text.as_bytes()),
-            Weight::Kept => all.update(form(&format!("a{text}\u{301}{text}")).as_bytes()),
+            Weight::Kept => all.update(form_1(&format!("a{text}\u{301}{text}")).as_bytes()),
         }
     }
     assert_eq!(HEXLOWER.encode(&all.finalize()), "1129959916deeaaa21c851427ff57cb7a3b23cb82422d73f87a39adea1c21510");

@@ -42,19 +42,20 @@ impl Admission {
         Self { workers: workers.max(1), most_outstanding, outstanding: 0, hash_time: guess, is_measured: false }
     }
 
-    /// Takes one place, if the hash will be done in time behind all that are outstanding.
-    pub(super) fn admit(&mut self, patience: Patience) -> Result<(), Shed> {
-        if self.outstanding >= self.most_outstanding {
+    /// Takes a place for each of so many hashes, if the last of them will be done in time behind all that are outstanding.
+    pub(super) fn admit(&mut self, patience: Patience, hashes: u32) -> Result<(), Shed> {
+        let outstanding = self.outstanding.saturating_add(hashes);
+        if outstanding > self.most_outstanding {
             return Err(Shed::Full);
         }
-        let rounds = self.outstanding / self.workers + 1;
+        let rounds = outstanding.div_ceil(self.workers);
         let done = self.hash_time.saturating_mul(rounds);
         let shed = if patience.until_deadline.is_some_and(|left| done > left) {
             Shed::TooLate
         } else if patience.until_floor.is_some_and(|left| done > left) {
             Shed::Full
         } else {
-            self.outstanding += 1;
+            self.outstanding = outstanding;
             return Ok(());
         };
         // With nothing running there is nothing to measure: one stall, at the start or later, must not shut the door for
@@ -102,29 +103,44 @@ mod tests {
     #[test]
     fn wait_and_hash_fit_under_the_floor_or_the_call_is_shed() {
         let mut admission = Admission::new(2, 100, HASH);
-        let admitted = (0..200).take_while(|_| admission.admit(floor(250)) == Ok(())).count();
+        let admitted = (0..200).take_while(|_| admission.admit(floor(250), 1) == Ok(())).count();
         // Twelve rounds of 20 ms on two workers.
         assert_eq!(admitted, 24);
-        assert_eq!(admission.admit(floor(250)), Err(Shed::Full));
+        assert_eq!(admission.admit(floor(250), 1), Err(Shed::Full));
         admission.release();
-        assert_eq!(admission.admit(floor(250)), Ok(()));
+        assert_eq!(admission.admit(floor(250), 1), Ok(()));
+    }
+
+    #[test]
+    fn several_hashes_of_one_call_fit_under_the_floor_together() {
+        // proves: A12, A30
+        let mut admission = Admission::new(2, 100, HASH);
+        let admitted = (0..200).take_while(|_| admission.admit(floor(250), 3) == Ok(())).count();
+        // Twelve rounds of two, three to a call.
+        assert_eq!((admitted, admission.outstanding()), (8, 24));
+        let mut slow = Admission::new(1, 100, HASH * 5);
+        slow.measured(HASH * 5);
+        assert_eq!(slow.admit(floor(250), 1), Ok(()));
+        slow.release();
+        assert_eq!(slow.admit(floor(250), 3), Err(Shed::Full), "each fits alone");
+        assert_eq!(slow.outstanding(), 0);
     }
 
     #[test]
     fn a_deadline_shorter_than_the_queue_is_too_late() {
         let mut admission = Admission::new(1, 100, HASH);
-        assert_eq!(admission.admit(deadline(19)), Err(Shed::TooLate));
-        assert_eq!(admission.admit(deadline(20)), Ok(()));
-        assert_eq!(admission.admit(deadline(39)), Err(Shed::TooLate));
-        assert_eq!(admission.admit(deadline(40)), Ok(()));
+        assert_eq!(admission.admit(deadline(19), 1), Err(Shed::TooLate));
+        assert_eq!(admission.admit(deadline(20), 1), Ok(()));
+        assert_eq!(admission.admit(deadline(39), 1), Err(Shed::TooLate));
+        assert_eq!(admission.admit(deadline(40), 1), Ok(()));
     }
 
     #[test]
     fn the_queue_is_bounded_whatever_the_patience() {
         // proves: A30
         let mut admission = Admission::new(2, 3, Duration::ZERO);
-        assert_eq!((0..9).filter(|_| admission.admit(Patience::default()).is_ok()).count(), 5);
-        assert_eq!(admission.admit(Patience::default()), Err(Shed::Full));
+        assert_eq!((0..9).filter(|_| admission.admit(Patience::default(), 1).is_ok()).count(), 5);
+        assert_eq!(admission.admit(Patience::default(), 1), Err(Shed::Full));
     }
 
     #[test]
@@ -135,22 +151,22 @@ mod tests {
             admission.measured(HASH * 3);
         }
         assert!(admission.hash_time() > HASH * 29 / 10);
-        assert_eq!(admission.admit(deadline(50)), Err(Shed::TooLate));
+        assert_eq!(admission.admit(deadline(50), 1), Err(Shed::TooLate));
     }
 
     #[test]
     fn a_guess_counts_until_the_first_hash_and_no_longer() {
         let mut admission = Admission::new(1, 8, HASH * 5);
-        assert_eq!(admission.admit(deadline(99)), Err(Shed::TooLate));
+        assert_eq!(admission.admit(deadline(99), 1), Err(Shed::TooLate));
         admission.measured(HASH);
         assert_eq!(admission.hash_time(), HASH);
-        assert_eq!(admission.admit(deadline(20)), Ok(()));
+        assert_eq!(admission.admit(deadline(20), 1), Ok(()));
     }
 
     #[test]
     fn a_start_on_a_busy_machine_does_not_shut_the_door_for_good() {
         let mut admission = Admission::new(2, 16, Duration::from_secs(60));
-        let refused = (0..1000).take_while(|_| admission.admit(floor(250)).is_err()).count();
+        let refused = (0..1000).take_while(|_| admission.admit(floor(250), 1).is_err()).count();
         assert!((1..100).contains(&refused), "{refused}");
     }
 
@@ -159,7 +175,7 @@ mod tests {
         let mut admission = Admission::new(1, 8, HASH);
         admission.measured(HASH);
         admission.measured(Duration::from_secs(60));
-        let refused = (0..1000).take_while(|_| admission.admit(floor(250)).is_err()).count();
+        let refused = (0..1000).take_while(|_| admission.admit(floor(250), 1).is_err()).count();
         assert!((1..100).contains(&refused), "{refused}");
     }
 }

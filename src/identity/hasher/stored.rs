@@ -1,4 +1,4 @@
-//! A stored hash, as text in PHC form: `$argon2id$v=19$m=19456,t=2,p=1,keyid=7f3a91c2,form=1$salt$hash`.
+//! A stored hash, as text in PHC form: `$argon2id$v=19$m=19456,t=2,p=1,keyid=7f3a91c2,form=2$salt$hash`.
 //!
 //! `keyid` is the id of the pepper, `form` the version of the canonical form. Every bound is checked when the text is
 //! read, before anything is charged or run.
@@ -39,8 +39,8 @@ pub enum HashFault {
 }
 
 impl StoredHash {
-    pub(super) fn new(cost: Cost, pepper: KeyId, salt: Salt, output: Output) -> Self {
-        Self { cost, pepper, form: canonical::VERSION, salt, output }
+    pub(super) fn new(cost: Cost, pepper: KeyId, form: u32, salt: Salt, output: Output) -> Self {
+        Self { cost, pepper, form, salt, output }
     }
 
     /// Reads the text, for a pool of `cost`. Exactly the text that [`StoredHash::phc`] writes is read.
@@ -51,7 +51,7 @@ impl StoredHash {
         let (memory_kib, passes, lanes, form) = (number(memory)?, number(passes)?, number(lanes)?, number(form)?);
         let pepper = KeyId::parse(keyid).ok_or(HashFault::Malformed)?;
         let cost = cost.clamp(memory_kib, passes).filter(|_| lanes == 1).ok_or(HashFault::CostOutOfBounds)?;
-        if form != canonical::VERSION {
+        if !canonical::KNOWN.contains(&form) {
             return Err(HashFault::UnknownForm(form));
         }
         let stored = Self { cost, pepper, form, salt: bytes(salt)?, output: bytes(output)? };

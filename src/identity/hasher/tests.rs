@@ -123,7 +123,7 @@ fn a_stored_hash_out_of_bounds_is_refused_before_it_is_run() {
     assert_eq!(fault("t=1", "t=0"), Some(HashFault::CostOutOfBounds));
     assert_eq!(fault("m=32", "m=8"), Some(HashFault::CostOutOfBounds));
     assert_eq!(fault("p=1", "p=64"), Some(HashFault::CostOutOfBounds));
-    assert_eq!(fault("form=1", "form=9"), Some(HashFault::UnknownForm(9)));
+    assert_eq!(fault("form=2", "form=9"), Some(HashFault::UnknownForm(9)));
     for (from, to) in [
         ("argon2id", "argon2i"),
         ("v=19", "v=16"),
@@ -132,7 +132,7 @@ fn a_stored_hash_out_of_bounds_is_refused_before_it_is_run() {
         ("m=32", "m=99999999999"),
         (",p=1", ""),
         ("keyid=", "keyid=x"),
-        ("form=1$", "form=1$A"),
+        ("form=2$", "form=2$A"),
         ("$argon2id", "argon2id"),
     ] {
         assert_eq!(fault(from, to), Some(HashFault::Malformed), "{from} {to}");
@@ -154,6 +154,22 @@ fn a_real_pool_does_not_run_a_cheap_hash() {
     assert!(stored.phc().starts_with("$argon2id$v=19$m=19456,t=2,p=1,keyid="));
     assert!(matches(&real, "copper lantern", &stored).is_some());
     assert!(matches(&cheap, "copper lantern", &cheap.read(&stored.phc()).unwrap()).unwrap().needs_rehash());
+}
+
+#[test]
+fn a_hash_of_the_form_before_verifies_in_that_form_and_asks_for_a_new_one() {
+    // proves: N2
+    let hasher = pool(1, 8);
+    let old = permit(&hasher).hash_in(&phrase("seven lanterns"), 1).unwrap().wait().unwrap();
+    assert!(old.phc().contains(",form=1$"));
+    let old = hasher.read(&old.phc()).unwrap();
+    assert!(matches(&hasher, "Seven Lanterns", &old).unwrap().needs_rehash());
+    assert!(matches(&hasher, "7 lanterns", &old).is_none(), "as before");
+    let new = hashed(&hasher, "seven lanterns");
+    assert!(new.phc().contains(",form=2$"));
+    for said in ["seven lanterns", "7 lanterns", "siete lanterns"] {
+        assert!(!matches(&hasher, said, &new).unwrap().needs_rehash(), "{said}");
+    }
 }
 
 #[test]
@@ -206,6 +222,18 @@ fn a_permit_that_is_not_used_gives_its_place_back() {
     drop((two, three));
     assert_eq!(hasher.outstanding(), 0);
     assert_eq!(hasher.counts().shed, 1);
+}
+
+#[test]
+fn several_permits_are_given_together_or_not_at_all() {
+    // proves: A30
+    let hasher = pool(1, 3);
+    let three = hasher.admit_all(Patience::default(), 3).unwrap();
+    assert_eq!((three.len(), hasher.outstanding()), (3, 3));
+    assert_eq!(hasher.admit_all(Patience::default(), 2).err(), Some(Shed::Full));
+    assert_eq!(hasher.outstanding(), 3, "none of the two was taken");
+    drop(three);
+    assert_eq!(hasher.outstanding(), 0);
 }
 
 #[test]

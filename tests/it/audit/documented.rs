@@ -68,6 +68,7 @@ fn every_kind_in_full() -> Vec<Record> {
         method: Some(text()),
         proved_at: Some("2026-03-01T00:00:00Z".parse().unwrap()),
         lane: Some(text()),
+        tried: Some(1),
         roles: vec![text()],
     };
     let mut item = item("d");

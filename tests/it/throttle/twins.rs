@@ -19,6 +19,14 @@ enum Event {
         familiar: bool,
         nobody: bool,
     },
+    /// Several attempts of one turn, reserved together.
+    Turn {
+        readings: u8,
+        interaction: u8,
+        number: Option<u8>,
+        account: u8,
+        familiar: bool,
+    },
     /// An attempt made before is reserved once more, as a driver does that repeats.
     Repeat(prop::sample::Index),
     Settle(prop::sample::Index),
@@ -43,6 +51,15 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
             familiar,
             nobody,
         });
+    let turn = (2_u8..4, 0_u8..5, prop::option::of(0_u8..3), 0_u8..4, prop::bool::ANY).prop_map(
+        |(readings, interaction, number, account, familiar)| Event::Turn {
+            readings,
+            interaction,
+            number,
+            account,
+            familiar,
+        },
+    );
     let moment = prop_oneof![
         3 => 0_i64..120,
         3 => 3_000_i64..40_000,
@@ -51,6 +68,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     ];
     let event = prop_oneof![
         14 => reserve,
+        5 => turn,
         2 => any::<prop::sample::Index>().prop_map(Event::Repeat),
         3 => any::<prop::sample::Index>().prop_map(Event::Settle),
         4 => moment.prop_map(Event::Pass),
@@ -101,6 +119,14 @@ impl Life<'_> {
                 let attempt = self.attempt(interaction, number, account, agent, familiar, nobody);
                 self.made.push(attempt.clone());
                 self.same(&attempt).await?;
+            }
+            Event::Turn { readings, interaction, number, account, familiar } => {
+                let attempts = (0..readings).map(|_| self.attempt(interaction, number, account, None, familiar, false));
+                let attempts: Vec<_> = attempts.collect();
+                let ruled = turn::reserve(&self.memory, &attempts).await.unwrap();
+                let scripted = turn::reserve(&self.redis, &attempts).await.unwrap();
+                prop_assert_eq!(ruled, scripted, "memory and Redis differ about a turn of {:?}", attempts);
+                self.made.extend(attempts);
             }
             Event::Repeat(which) if !self.made.is_empty() => {
                 let attempt = which.get(&self.made).clone();

@@ -156,7 +156,15 @@ impl Unproved {
     pub(super) fn tried(self) -> Option<u32> {
         match self {
             Self::PassphraseNotAccepted { tried, .. } => Some(tried),
-            _ => None,
+            Self::NotNeeded
+            | Self::NoEvidence
+            | Self::MethodNotAccepted
+            | Self::LoginOfNobody
+            | Self::LoginOutOfTime
+            | Self::LoginOfInactive
+            | Self::InteractionEnded
+            | Self::TokenRefused(_)
+            | Self::SourceSpent { .. } => None,
         }
     }
 

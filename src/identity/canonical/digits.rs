@@ -119,7 +119,7 @@ fn digit(word: &str) -> Option<char> {
 mod tests {
     use proptest::{prelude::*, sample::select};
 
-    use super::{super::form, *};
+    use super::super::form;
 
     // proves: N2, A29
     #[test]

@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_imports(true).include_source_info(true);
     compiler.open_files([
         "countersign/v1/authorization.proto",
+        "countersign/v1/directory.proto",
         "countersign/v1/escalation.proto",
         "countersign/v1/passphrase.proto",
         "countersign/admin/v1/admin.proto",

@@ -176,6 +176,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     let revision = policy.snapshot().revision().to_owned();
     trail.record(Record::Lifecycle(LifecycleRecord::new("started", &revision))).await?;
     let admin = admin::serve(foundation.admin(&config.data.directory, Arc::clone(&policy)), admin_listener);
+    let client_roles = config.clients.roles();
     let parts = server::Parts {
         authorizer,
         escalating: foundation.escalating(config.policy.login_max_age),
@@ -186,6 +187,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
             fresh_within: config.policy.fresh_within,
             cool_off: config.policy.cool_off,
         },
+        managing: foundation.managing(Arc::clone(&policy), config.policy.login_max_age, config.policy.cool_off),
         resetting: foundation.resetting(config.verify.floor),
         registry: Arc::new(config.clients),
         trail: Arc::clone(trail),
@@ -224,7 +226,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
     }
     let reload = config.policy.bundle.map(|folder| {
         let asked = Arc::new(Notify::new());
-        let reload = Reload::new(folder, Arc::clone(&policy), Arc::clone(trail));
+        let reload = Reload::new(folder, Arc::clone(&policy), Arc::clone(trail), client_roles);
         let health = serving.health().cloned();
         chores.spawn(reload::keep_current(reload, config.policy.poll, Arc::clone(&asked), health));
         asked
@@ -272,15 +274,17 @@ fn caps(limits: &Limits) -> Caps {
     }
 }
 
-/// The bundle that the settings name, or the one in the binary.
+/// The bundle that the settings name, or the one in the binary. It knows every role of a client system.
 ///
 /// # Errors
 /// [`BundleError`].
 pub fn load_policy(config: &Config) -> Result<Arc<Current>, BundleError> {
-    Ok(Arc::new(Current::new(match &config.policy.bundle {
+    let bundle = match &config.policy.bundle {
         Some(folder) => Bundle::load(folder)?,
         None => Bundle::embedded()?,
-    })))
+    };
+    bundle.check_knows(&config.clients.roles())?;
+    Ok(Arc::new(Current::new(bundle)))
 }
 
 impl Running {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::interaction::Channel;
+use crate::{directory::RoleName, interaction::Channel};
 
 pub mod token;
 
@@ -47,11 +47,19 @@ pub enum Rpc {
     ReadReset,
     /// `PassphraseService.UnlockPassphrase`.
     UnlockPassphrase,
+    /// `DirectoryService.GetAccount`.
+    GetAccount,
+    /// `DirectoryService.ListAccounts`.
+    ListAccounts,
+    /// `DirectoryService.GetContact`.
+    GetContact,
+    /// `DirectoryService.ListContacts`.
+    ListContacts,
 }
 
 impl Rpc {
     /// Every RPC.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Authorize,
         Self::BatchAuthorize,
         Self::EndInteraction,
@@ -71,6 +79,10 @@ impl Rpc {
         Self::CompleteReset,
         Self::ReadReset,
         Self::UnlockPassphrase,
+        Self::GetAccount,
+        Self::ListAccounts,
+        Self::GetContact,
+        Self::ListContacts,
     ];
 
     /// The RPC's name, as config, audit and errors spell it.
@@ -96,6 +108,10 @@ impl Rpc {
             Self::CompleteReset => "CompleteReset",
             Self::ReadReset => "ReadReset",
             Self::UnlockPassphrase => "UnlockPassphrase",
+            Self::GetAccount => "GetAccount",
+            Self::ListAccounts => "ListAccounts",
+            Self::GetContact => "GetContact",
+            Self::ListContacts => "ListContacts",
         }
     }
 
@@ -109,7 +125,11 @@ impl Rpc {
             | Self::ReadDelivery
             | Self::StartReset
             | Self::CompleteReset
-            | Self::ReadReset => false,
+            | Self::ReadReset
+            | Self::GetAccount
+            | Self::ListAccounts
+            | Self::GetContact
+            | Self::ListContacts => false,
             Self::GetEscalation
             | Self::ListEscalations
             | Self::WatchEscalations
@@ -122,6 +142,33 @@ impl Rpc {
             | Self::GetPassphraseStatus
             | Self::ReopenPassphrase
             | Self::UnlockPassphrase => true,
+        }
+    }
+
+    /// Whether its requests name an actor: a person who is logged in, or a system with roles.
+    #[must_use]
+    pub fn names_actor(self) -> bool {
+        match self {
+            Self::GetAccount | Self::ListAccounts | Self::GetContact | Self::ListContacts => true,
+            Self::Authorize
+            | Self::BatchAuthorize
+            | Self::EndInteraction
+            | Self::ReadDelivery
+            | Self::GetEscalation
+            | Self::ListEscalations
+            | Self::WatchEscalations
+            | Self::ApproveEscalation
+            | Self::RefuseEscalation
+            | Self::CancelEscalation
+            | Self::SetPassphrase
+            | Self::ClearPassphrase
+            | Self::SuggestPassphrase
+            | Self::GetPassphraseStatus
+            | Self::ReopenPassphrase
+            | Self::StartReset
+            | Self::CompleteReset
+            | Self::ReadReset
+            | Self::UnlockPassphrase => false,
         }
     }
 
@@ -173,6 +220,8 @@ pub struct ClientSystem {
     pub channels: BTreeSet<Channel>,
     /// What it may state and be believed.
     pub asserts: BTreeSet<Assertion>,
+    /// The roles that it has itself, as a system that administers every account; none: it acts for people only.
+    pub roles: BTreeSet<RoleName>,
     /// The clients whose verification tokens it may present.
     pub accepts_tokens_from: BTreeSet<String>,
     /// Whether it is told directory revisions.
@@ -211,6 +260,9 @@ pub enum Ungranted {
     /// It may not state this.
     #[error("this client system may not assert {}", .0.name())]
     Assertion(Assertion),
+    /// It has no roles of its own.
+    #[error("this client system may not act as a system: its `roles` are empty")]
+    System,
 }
 
 impl ClientSystem {
@@ -228,6 +280,14 @@ impl ClientSystem {
     /// [`Ungranted::Channel`].
     pub fn may_claim(&self, channel: Channel) -> Result<(), Ungranted> {
         if self.channels.contains(&channel) { Ok(()) } else { Err(Ungranted::Channel(channel)) }
+    }
+
+    /// Checks the grant to act by itself.
+    ///
+    /// # Errors
+    /// [`Ungranted::System`].
+    pub fn may_act_as_system(&self) -> Result<(), Ungranted> {
+        if self.roles.is_empty() { Err(Ungranted::System) } else { Ok(()) }
     }
 
     /// Checks the grant for an assertion.
@@ -278,6 +338,12 @@ impl Registry {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&std::sync::Arc<ClientSystem>> {
         self.clients.iter().find(|client| client.name == name)
+    }
+
+    /// Every role that a client system has.
+    #[must_use]
+    pub fn roles(&self) -> BTreeSet<RoleName> {
+        self.clients.iter().flat_map(|client| client.roles.iter().cloned()).collect()
     }
 
     /// All of them, in the order of the config.

@@ -27,6 +27,7 @@ pub mod generation;
 pub mod import;
 pub mod look;
 pub mod notices;
+pub mod people;
 pub mod postgres;
 pub mod reset;
 pub mod review;

@@ -1,7 +1,7 @@
 //! What is asked: the only room that knows tonic and generated types.
 //!
 //! `admission` recognises the client system, `ask` turns messages into questions, `authorization` has them decided,
-//! `answer` and `status` turn the outcome into messages; `escalation` and `passphrase` serve the portal;
+//! `answer` and `status` turn the outcome into messages; `directory`, `escalation` and `passphrase` serve the portal;
 //! `server`, behind its `gate`, and `sockets` serve it.
 
 pub mod admin;
@@ -13,6 +13,7 @@ mod call_log;
 mod codec;
 pub mod connections;
 mod deadline;
+mod directory;
 mod escalation;
 mod gate;
 pub mod health;

@@ -12,6 +12,7 @@
 //! | [`identity`] | who is speaking | Argon2 in `identity/hasher*`, PASETO in `identity/token.rs` only |
 //! | [`throttle`] | how often one may try | Redis in `throttle/redis*` only |
 //! | [`directory`] | who may do what | SQLite in `directory/sqlite*`, PostgreSQL in `directory/postgres*` only |
+//! | [`people`] | who may change whom | nothing else |
 //! | [`policy`] | by which rules | Cedar in `policy/cedar*` only |
 //! | [`escalation`] | who decides instead | nothing else |
 //! | [`notice`] | who is told | HTTP in `notice/webhook.rs`, SMTP in `notice/smtp.rs` only |
@@ -60,6 +61,7 @@ pub mod identity;
 pub mod interaction;
 pub mod manage;
 pub mod notice;
+pub mod people;
 pub mod policy;
 pub mod private_file;
 pub mod redis;

@@ -19,8 +19,8 @@ use crate::{
         keys::{self, KeyError, KeyRing, Purpose, StoredCheck},
     },
     manage::{
-        escalation::Escalating, import::Import, notices::Outbox, passphrase::Passphrases, people::People,
-        reset::Resetting, review::Reviews, upkeep::Upkeep,
+        directory::Managing, escalation::Escalating, import::Import, notices::Outbox, passphrase::Passphrases,
+        people::People, reset::Resetting, review::Reviews, upkeep::Upkeep,
     },
     policy::Current,
     telemetry::metrics::Metrics,
@@ -116,6 +116,20 @@ impl Foundation {
             trail: Arc::clone(&self.trail),
             clock: Arc::clone(&self.clock),
             login_max_age,
+        }
+    }
+
+    /// The use cases of who reads and changes who is on record.
+    #[must_use]
+    pub fn managing(&self, policy: Arc<Current>, login_max_age: SignedDuration, cool_off: SignedDuration) -> Managing {
+        Managing {
+            directory: Arc::clone(&self.directory),
+            people: self.stores.people(),
+            policy,
+            trail: Arc::clone(&self.trail),
+            clock: Arc::clone(&self.clock),
+            login_max_age,
+            cool_off,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
         Credentials, Directory, DirectoryError, Generations, KeyChecks,
         escalations::Escalations,
         notices::Notices,
+        people::PeopleStore,
         postgres::{self, PostgresCredentials, Tls},
         reset::Resets,
         review::ReviewSource,
@@ -74,6 +75,13 @@ impl Stores {
     }
 
     pub(super) fn review(&self) -> Arc<dyn ReviewSource> {
+        match self {
+            Self::Embedded(store) => Arc::new(store.clone()),
+            Self::Fleet { people, .. } => Arc::new(people.clone()),
+        }
+    }
+
+    pub(super) fn people(&self) -> Arc<dyn PeopleStore> {
         match self {
             Self::Embedded(store) => Arc::new(store.clone()),
             Self::Fleet { people, .. } => Arc::new(people.clone()),

@@ -30,6 +30,8 @@ pub enum Record {
     Escalation(Box<EscalationRecord>),
     /// Somebody looked after his own passphrase, or tried to.
     Passphrase(Box<PassphraseRecord>),
+    /// Somebody saw or changed who is on record through the API, or tried to.
+    Directory(Box<DirectoryRecord>),
     /// An operator or client changed something.
     Change(ChangeRecord),
     /// The sidecar started, stopped or went on after an interruption, its policy changed, or its counters were lost.
@@ -49,6 +51,7 @@ impl Record {
             Self::DeliveryRead(_) => "delivery_read",
             Self::Escalation(_) => "escalation",
             Self::Passphrase(_) => "passphrase",
+            Self::Directory(_) => "directory",
             Self::Change(_) => "change",
             Self::Lifecycle(_) => "lifecycle",
         }
@@ -61,6 +64,7 @@ impl Record {
             Self::Batch(record) => (None, &record.items),
             Self::Escalation(record) => (answered(&record.decision_id, &record.outcome), &[]),
             Self::Passphrase(record) => (answered(&record.decision_id, &record.outcome), &[]),
+            Self::Directory(record) => (answered(&record.decision_id, &record.outcome), &[]),
             Self::Refusal(_)
             | Self::UnknownClients(_)
             | Self::InteractionEnded(_)
@@ -87,9 +91,11 @@ pub struct Call {
     /// Correlates with the client's own logs.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub request_id: String,
-    /// PHONE, PORTAL or CHAT.
+    /// PHONE, PORTAL or CHAT; left out for a system that acts by itself.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
     pub channel: String,
-    /// The platform's id of the call or chat.
+    /// The platform's id of the call or chat; left out likewise.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
     pub interaction: String,
     /// The calling number, when stated and well formed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -117,6 +123,21 @@ impl Call {
             agent: interaction.agent_id.clone(),
         }
     }
+
+    /// The call of `client` as a system that acts by itself: there is nobody at the other end.
+    #[must_use]
+    pub fn of_system(client: &str, rpc: &str, request_id: &str) -> Self {
+        Self {
+            client: client.to_owned(),
+            rpc: rpc.to_owned(),
+            request_id: request_id.to_owned(),
+            channel: String::new(),
+            interaction: String::new(),
+            calling_number: None,
+            attestation: None,
+            agent: None,
+        }
+    }
 }
 
 /// Whom the call was about, and how that was proved.
@@ -128,7 +149,8 @@ pub struct Person {
     /// The contact that the hints selected.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub contact: Option<ContactId>,
-    /// The kind of evidence shown: `none`, `passphrase`, `portal_login`, `verification_token`.
+    /// The kind of evidence shown: `none`, `passphrase`, `portal_login`, `verification_token`; `system` where none is needed,
+    /// because the settings give the client roles.
     pub evidence: String,
     /// What the evidence came to, exactly (the answer says less): `verified`, `wrong`, `nobody`, `locked`, …
     pub proof: String,
@@ -340,6 +362,44 @@ pub struct PassphraseRecord {
 }
 
 impl PassphraseRecord {
+    /// The outcome of a record that stands before a change.
+    pub const INTENDED: &str = "intended";
+}
+
+/// Somebody saw or changed who is on record through the API, or tried to. Never what stands in a field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryRecord {
+    /// The call.
+    #[serde(flatten)]
+    pub call: Call,
+    /// On whose behalf it was made.
+    #[serde(flatten)]
+    pub person: Person,
+    /// What the system that acts by itself calls itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub system: Option<String>,
+    /// Random; the client has it, too.
+    pub decision_id: String,
+    /// What came of it, as the client is told; `intended` stands before a change is made.
+    pub outcome: String,
+    /// Why exactly it was refused, which the answer does not tell.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cause: Option<String>,
+    /// The accounts that were named or shown.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub accounts: Vec<AccountId>,
+    /// The contacts that were named or shown.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub contacts: Vec<ContactId>,
+    /// Revision of the policy bundle.
+    pub policy_revision: String,
+    /// Revision of the directory at which the actor was read.
+    pub directory_revision: Revision,
+    /// Time from arrival to the record, in microseconds.
+    pub took_us: u64,
+}
+
+impl DirectoryRecord {
     /// The outcome of a record that stands before a change.
     pub const INTENDED: &str = "intended";
 }

@@ -7,10 +7,11 @@ use crate::{
     audit::{
         Record,
         record::{
-            BatchRecord, Call, DecisionRecord, EscalationRecord, Item, LifecycleRecord, PassphraseRecord, Person,
+            BatchRecord, Call, DecisionRecord, DirectoryRecord, EscalationRecord, Item, LifecycleRecord,
+            PassphraseRecord, Person,
         },
     },
-    directory::Actor,
+    directory::{AccountId, Actor, ContactId},
 };
 
 /// When, which number, what happened.
@@ -47,6 +48,13 @@ fn what(record: &Record) -> String {
         Record::Passphrase(record) => {
             let PassphraseRecord { call, person, decision_id, outcome, .. } = &**record;
             format!("{} for {} via {}: {outcome} {decision_id}", call.rpc, who(person), call.client)
+        }
+        Record::Directory(record) => {
+            let DirectoryRecord { call, person, system, decision_id, outcome, accounts, contacts, .. } = &**record;
+            let actor = system.as_ref().map_or_else(|| who(person), |system| format!("system {system}"));
+            let named: Vec<_> =
+                accounts.iter().map(AccountId::as_str).chain(contacts.iter().map(ContactId::as_str)).collect();
+            format!("{} for {actor} via {}: {outcome} {} {decision_id}", call.rpc, call.client, named.join(", "))
         }
         Record::Change(change) => {
             let actor = match &change.actor {

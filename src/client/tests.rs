@@ -9,6 +9,7 @@ fn client(name: &str, tokens: &[&str], unix_uid: Option<u32>) -> ClientSystem {
         rpcs: BTreeSet::new(),
         channels: BTreeSet::new(),
         asserts: BTreeSet::new(),
+        roles: std::collections::BTreeSet::new(),
         accepts_tokens_from: BTreeSet::new(),
         debug: false,
         credentials: Credentials {

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     client::{Assertion, ClientSystem, Credentials, Registry, Rpc, token::TokenDigest},
+    directory::RoleName,
     interaction::Channel,
 };
 
@@ -85,10 +86,28 @@ fn one(mut section: Table, listen: &Listen, seen: &mut Seen) -> Result<ClientSys
             "one of its RPCs is on behalf of who is logged in to the portal: grant \"portal_login\"",
         ));
     }
+    let roles = roles(&mut section, &rpcs)?;
+    let has_actor = !roles.is_empty() || asserts.contains(&Assertion::PortalLogin);
+    if rpcs.iter().any(|rpc: &Rpc| rpc.names_actor()) && !has_actor {
+        return Err(section.missing(
+            "asserts",
+            "one of its RPCs names an actor: grant \"portal_login\" to a portal, or `roles` to a system that acts by itself",
+        ));
+    }
     let accepts_tokens_from = issuers(&mut section, &group, seen)?;
     let debug = section.flag("debug", false)?;
     section.finish()?;
-    Ok(ClientSystem { name: name.value, group, rpcs, channels, asserts, accepts_tokens_from, debug, credentials })
+    Ok(ClientSystem {
+        name: name.value,
+        group,
+        rpcs,
+        channels,
+        asserts,
+        roles,
+        accepts_tokens_from,
+        debug,
+        credentials,
+    })
 }
 
 fn rpcs(section: &mut Table) -> Result<BTreeSet<Rpc>, ConfigError> {
@@ -103,6 +122,15 @@ fn rpcs(section: &mut Table) -> Result<BTreeSet<Rpc>, ConfigError> {
         ));
     }
     Ok(rpcs)
+}
+
+/// Whether the bundle knows them is seen when there is one.
+fn roles(section: &mut Table, rpcs: &BTreeSet<Rpc>) -> Result<BTreeSet<RoleName>, ConfigError> {
+    let Some(field) = section.texts("roles")? else { return Ok(BTreeSet::new()) };
+    if !rpcs.iter().any(|rpc| rpc.names_actor()) {
+        return Err(field.invalid("is for a system that calls DirectoryService, and none of its RPCs is of that"));
+    }
+    Ok(distinct(field)?.into_iter().map(RoleName::new).collect())
 }
 
 fn credentials(section: &mut Table, listen: &Listen, seen: &mut Seen) -> Result<Credentials, ConfigError> {

@@ -42,6 +42,7 @@ mod listen;
 mod load;
 mod look;
 mod notices;
+mod people;
 mod pool;
 mod resets;
 mod review;

@@ -45,6 +45,7 @@ mod list;
 mod look;
 mod moved;
 mod notices;
+mod people;
 mod reader;
 mod resets;
 mod review;

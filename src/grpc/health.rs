@@ -8,7 +8,7 @@ use std::sync::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::proto::countersign::v1::{
-    authorization_service_server, escalation_service_server, passphrase_service_server,
+    authorization_service_server, directory_service_server, escalation_service_server, passphrase_service_server,
 };
 
 /// How many looks in a row must find something wrong: a store that is busy for one look tells nothing.
@@ -24,8 +24,9 @@ pub const COUNTERS_HEALTH: &str = "countersign.counters";
 pub const NOTICES_HEALTH: &str = "countersign.notices";
 
 /// The services, and the server as a whole.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     authorization_service_server::SERVICE_NAME,
+    directory_service_server::SERVICE_NAME,
     escalation_service_server::SERVICE_NAME,
     passphrase_service_server::SERVICE_NAME,
     "",

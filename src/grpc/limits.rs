@@ -99,4 +99,16 @@ limits! {
     READ_RESET_REQUEST_ID = Bytes(128) of "ReadResetRequest.request_id";
     UNLOCK_CONTACT_ID = Bytes(64) of "UnlockPassphraseRequest.contact_id";
     UNLOCK_REQUEST_ID = Bytes(128) of "UnlockPassphraseRequest.request_id";
+    SYSTEM_NAME = Bytes(64) of "SystemActor.name";
+    GET_ACCOUNT_ID = Bytes(64) of "GetAccountRequest.account_id";
+    GET_ACCOUNT_REQUEST_ID = Bytes(128) of "GetAccountRequest.request_id";
+    LIST_ACCOUNTS_PAGE_TOKEN = Bytes(128) of "ListAccountsRequest.page_token";
+    LIST_ACCOUNTS_REQUEST_ID = Bytes(128) of "ListAccountsRequest.request_id";
+    GET_CONTACT_ID = Bytes(64) of "GetContactRequest.contact_id";
+    GET_CONTACT_REQUEST_ID = Bytes(128) of "GetContactRequest.request_id";
+    FILTER_ROLE = Bytes(64) of "ContactFilter.role";
+    FILTER_TEXT = Bytes(100) of "ContactFilter.text";
+    LIST_CONTACTS_ACCOUNT = Bytes(64) of "ListContactsRequest.account_id";
+    LIST_CONTACTS_PAGE_TOKEN = Bytes(128) of "ListContactsRequest.page_token";
+    LIST_CONTACTS_REQUEST_ID = Bytes(128) of "ListContactsRequest.request_id";
 }

@@ -19,6 +19,7 @@ use super::{
     authorization::Authorization,
     call_log::CallLog,
     connections::Connections,
+    directory::Directories,
     escalation::{Escalation, MOST_WATCHING},
     gate::Gate,
     health::Health,
@@ -27,6 +28,7 @@ use super::{
         DESCRIPTORS,
         countersign::v1::{
             authorization_service_server::{AuthorizationServiceServer, SERVICE_NAME},
+            directory_service_server::{DirectoryServiceServer, SERVICE_NAME as DIRECTORY_SERVICE_NAME},
             escalation_service_server::{EscalationServiceServer, SERVICE_NAME as ESCALATION_SERVICE_NAME},
             passphrase_service_server::{PassphraseServiceServer, SERVICE_NAME as PASSPHRASE_SERVICE_NAME},
         },
@@ -38,7 +40,7 @@ use crate::{
     authorize::Authorizer,
     client::Registry,
     clock::Clock,
-    manage::{escalation::Escalating, own_passphrase::OwnPassphrases, reset::Resetting},
+    manage::{directory::Managing, escalation::Escalating, own_passphrase::OwnPassphrases, reset::Resetting},
     telemetry::metrics::Metrics,
 };
 
@@ -66,6 +68,8 @@ pub struct Parts {
     pub escalating: Escalating,
     /// The use cases of whoever looks after his passphrase in the portal.
     pub own_passphrases: OwnPassphrases,
+    /// The use cases of who reads and changes who is on record.
+    pub managing: Managing,
     /// The use cases of a reset by a one-time code.
     pub resetting: Resetting,
     /// The client systems.
@@ -205,6 +209,7 @@ type Behind<S> = CallLog<InterceptedService<S, Doorkeeper>>;
 /// The ways to the services.
 struct Gates {
     authorization: Gate<Behind<AuthorizationServiceServer<Authorization>>>,
+    directory: Gate<Behind<DirectoryServiceServer<Directories>>>,
     escalation: Gate<Behind<EscalationServiceServer<Escalation>>>,
     passphrase: Gate<Behind<PassphraseServiceServer<Passphrases>>>,
 }
@@ -233,10 +238,16 @@ impl Drop for Ended {
 /// # Errors
 /// When the descriptor set of this binary is broken.
 pub async fn open(caps: Caps, listeners: Listeners) -> Result<Opening, tonic_reflection::server::Error> {
-    let gates = Gates { authorization: Gate::closed(), escalation: Gate::closed(), passphrase: Gate::closed() };
+    let gates = Gates {
+        authorization: Gate::closed(),
+        directory: Gate::closed(),
+        escalation: Gate::closed(),
+        passphrase: Gate::closed(),
+    };
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::not_serving(reporter).await;
     let routes = Routes::new(gates.authorization.clone())
+        .add_service(gates.directory.clone())
         .add_service(gates.escalation.clone())
         .add_service(gates.passphrase.clone())
         .add_service(health_service)
@@ -290,12 +301,19 @@ impl Opening {
         .max_decoding_message_size(caps.request_bytes);
         let passphrases =
             Passphrases { own: parts.own_passphrases, resetting: parts.resetting, reception: Arc::clone(&reception) };
+        let directories = Directories { managing: parts.managing, reception: Arc::clone(&reception) };
+        let directories = DirectoryServiceServer::new(directories).max_decoding_message_size(caps.request_bytes);
         let passphrases = PassphraseServiceServer::new(passphrases).max_decoding_message_size(caps.request_bytes);
         let service = AuthorizationServiceServer::new(Authorization { authorizer: parts.authorizer, reception })
             .max_decoding_message_size(caps.request_bytes);
         let doorkeeper = Doorkeeper { registry: parts.registry, refusals: Arc::clone(&refusals) };
         self.gates.escalation.open(CallLog {
             inner: InterceptedService::new(escalations, doorkeeper.clone()),
+            metrics: Arc::clone(&parts.metrics),
+            clock: Arc::clone(&parts.clock),
+        });
+        self.gates.directory.open(CallLog {
+            inner: InterceptedService::new(directories, doorkeeper.clone()),
             metrics: Arc::clone(&parts.metrics),
             clock: Arc::clone(&parts.clock),
         });
@@ -321,6 +339,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         // With these, grpcurl shows the ErrorInfo of a refusal.
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .with_service_name(SERVICE_NAME)
+        .with_service_name(DIRECTORY_SERVICE_NAME)
         .with_service_name(ESCALATION_SERVICE_NAME)
         .with_service_name(PASSPHRASE_SERVICE_NAME)
         .with_service_name("grpc.health.v1.Health")

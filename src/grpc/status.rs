@@ -106,6 +106,7 @@ impl From<Ungranted> for Refused {
             Ungranted::Rpc(rpc) => rpc.name(),
             Ungranted::Channel(channel) => channel.code(),
             Ungranted::Assertion(assertion) => assertion.name(),
+            Ungranted::System => "roles",
         };
         Self::new(Code::PermissionDenied, "CLIENT_NOT_GRANTED", ungranted.to_string()).about(about)
     }

@@ -2,6 +2,7 @@
 //! does not load changes nothing but what is said about it.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -9,6 +10,7 @@ use std::{
 
 use crate::{
     audit::{AuditError, Record, Trail, record::LifecycleRecord},
+    directory::RoleName,
     policy::{Bundle, BundleError, Current, Files},
 };
 
@@ -50,15 +52,17 @@ pub struct Reload {
     folder: PathBuf,
     current: Arc<Current>,
     trail: Arc<Trail>,
+    /// What client systems have, and each bundle must know.
+    client_roles: BTreeSet<RoleName>,
     /// What was refused last, so that it is refused once.
     refused: Option<String>,
 }
 
 impl Reload {
-    /// For the folder from which the bundle in force was loaded.
+    /// For the folder from which the bundle in force was loaded; every other one must know the roles of client systems, too.
     #[must_use]
-    pub fn new(folder: PathBuf, current: Arc<Current>, trail: Arc<Trail>) -> Self {
-        Self { folder, current, trail, refused: None }
+    pub fn new(folder: PathBuf, current: Arc<Current>, trail: Arc<Trail>, client_roles: BTreeSet<RoleName>) -> Self {
+        Self { folder, current, trail, client_roles, refused: None }
     }
 
     /// The folder.
@@ -76,8 +80,9 @@ impl Reload {
         let bundle = self.current.snapshot();
         let in_force = bundle.revision().to_owned();
         let refused = self.refused.clone().filter(|_| cause == Cause::Poll);
-        let folder = self.folder.clone();
-        let looked = tokio::task::spawn_blocking(move || look(&folder, &bundle, refused.as_deref(), cause)).await;
+        let (folder, roles) = (self.folder.clone(), self.client_roles.clone());
+        let looked = move || look(&folder, &bundle, &roles, refused.as_deref(), cause);
+        let looked = tokio::task::spawn_blocking(looked).await;
         match looked.unwrap_or_else(|defect| broke(&self.folder, &defect)) {
             Look::InForce if self.refused.take().is_some() => Ok(Outcome::Reverted),
             Look::InForce => Ok(Outcome::Unchanged),
@@ -110,7 +115,7 @@ enum Look {
     Refused { content: String, error: BundleError },
 }
 
-fn look(folder: &Path, bundle: &Bundle, refused: Option<&str>, cause: Cause) -> Look {
+fn look(folder: &Path, bundle: &Bundle, roles: &BTreeSet<RoleName>, refused: Option<&str>, cause: Cause) -> Look {
     let in_force = bundle.revision();
     let now = Files::read(folder);
     if Some(content(&now).as_str()) == refused {
@@ -121,7 +126,8 @@ fn look(folder: &Path, bundle: &Bundle, refused: Option<&str>, cause: Cause) -> 
     }
     let settled = Files::read_settled(folder, SETTLED_AFTER);
     let content = content(&settled);
-    match settled.and_then(|files| Bundle::build(&files)) {
+    let built = settled.and_then(|files| Bundle::build(&files));
+    match built.and_then(|bundle| bundle.check_knows(roles).map(|()| bundle)) {
         Ok(other) if other.revision() == in_force => Look::InForce,
         Ok(other) => match bundle.guard_lost_in(&other).filter(|_| cause == Cause::Poll) {
             Some(error) => Look::Refused { content, error },

@@ -17,7 +17,7 @@ use super::{
     notices::{self, NoticeText, NoticeTexts},
     remembered::Remembered,
     situation::Situation,
-    source::Files,
+    source::{Files, SCHEMA},
 };
 use crate::{
     directory::RoleName,
@@ -121,6 +121,22 @@ impl Bundle {
             problem: format!("the rule {lost}, which forbids, is gone"),
             advice: "if that is meant, accept it by SIGHUP: a folder that is copied file by file looks the same"
                 .to_owned(),
+        })
+    }
+
+    /// Checks that it knows these roles, which client systems have: one that it does not know would be worth nothing.
+    ///
+    /// # Errors
+    /// The first that it does not know.
+    pub fn check_knows(&self, roles: &BTreeSet<RoleName>) -> Result<(), BundleError> {
+        let Some(unknown) = roles.iter().find(|role| !self.roles().contains(role)) else { return Ok(()) };
+        let known: Vec<&str> = self.roles().iter().map(RoleName::as_str).collect();
+        Err(BundleError {
+            file: SCHEMA.to_owned(),
+            line: None,
+            excerpt: None,
+            problem: format!("a client system has the role `{unknown}`, which this bundle does not know"),
+            advice: format!("name another in `roles` of that [[client]]; known: {}", known.join(", ")),
         })
     }
 

@@ -219,6 +219,7 @@ impl Metrics {
             | Record::DeliveryRead(_)
             | Record::Escalation(_)
             | Record::Passphrase(_)
+            | Record::Directory(_)
             | Record::Change(_)
             | Record::Lifecycle(_) => {}
         }

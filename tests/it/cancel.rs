@@ -150,6 +150,7 @@ fn call(clock: &dyn Clock, request_id: &str) -> Call {
         rpcs: [Rpc::Authorize].into(),
         channels: [Channel::Portal].into(),
         asserts: [Assertion::PortalLogin].into(),
+        roles: std::collections::BTreeSet::new(),
         accepts_tokens_from: [].into(),
         debug: false,
         credentials: Credentials { tokens: Vec::new(), unix_uid: None },

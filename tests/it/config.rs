@@ -291,6 +291,15 @@ fn a_setting_that_will_not_do_is_refused_with_line_and_key() {
             "client.ivr.asserts is missing: one of its RPCs is on behalf of who is logged in",
         ),
         (
+            &sound_client().replace("'Authorize'", "'GetContact'"),
+            "client.ivr.asserts is missing: one of its RPCs names an actor",
+        ),
+        (&with("roles = ['it_admin']"), "client.ivr.roles: is for a system that calls DirectoryService"),
+        (
+            &with("roles = ['it_admin', 'it_admin']").replace("'Authorize'", "'GetContact'"),
+            "client.ivr.roles: an entry stands twice",
+        ),
+        (
             &sound_client().replace("'Authorize'", "'Authorize', 'StartReset', 'ReadReset'"),
             "client.ivr.rpcs: \"ReadReset\" tells one-time codes",
         ),

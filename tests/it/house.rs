@@ -10,7 +10,7 @@ mod paths;
 /// Which rooms a room may name, besides itself. Who is not named here may be named by nobody but [`ABOVE`].
 ///
 /// The rooms below `audit` are the rest: they may name each other's root files, but nothing above them.
-const ROOMS: [(&str, &[&str]); 22] = [
+const ROOMS: [(&str, &[&str]); 23] = [
     ("main", &["app", "cli", "config", "telemetry"]),
     ("cli", EVERYTHING),
     ("app", EVERYTHING),
@@ -27,7 +27,8 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("escalation", &["directory", "clock"]),
     ("notice", &[REST]),
     ("review", &["directory"]),
-    ("client", &["interaction", "clock"]),
+    ("people", &["directory", "identity", "interaction", "policy"]),
+    ("client", &["directory", "interaction", "clock"]),
     ("interaction", &["directory"]),
     ("data_dir", &[]),
     ("redis", &["private_file"]),
@@ -35,7 +36,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("spelling", &[]),
 ];
 const REST: &str = "the rest";
-const REST_ROOMS: [&str; 14] = [
+const REST_ROOMS: [&str; 15] = [
     "client",
     "clock",
     "data_dir",
@@ -44,6 +45,7 @@ const REST_ROOMS: [&str; 14] = [
     "identity",
     "interaction",
     "notice",
+    "people",
     "policy",
     "private_file",
     "redis",
@@ -89,7 +91,8 @@ const CRATES: [(&[&str], &[&str]); 17] = [
 const WIRE: &[&str] = &["grpc", "cli", "app"];
 
 /// Rooms of pure rules: nothing in them waits.
-const WITHOUT_ASYNC: [&str; 6] = ["policy", "client", "interaction", "escalation", "review", "identity/canonical"];
+const WITHOUT_ASYNC: [&str; 7] =
+    ["people", "policy", "client", "interaction", "escalation", "review", "identity/canonical"];
 
 const LONGEST_FILE: usize = 600;
 const VAGUE_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "misc", "manager", "data"];

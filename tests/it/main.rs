@@ -38,6 +38,7 @@ mod instructions;
 mod interaction;
 mod life_cycle;
 mod limits;
+mod managed;
 mod marked;
 mod matrix;
 mod memory;

@@ -13,7 +13,9 @@ use std::{
 };
 
 use countersign::{
+    app,
     audit::{Record, record::LifecycleRecord},
+    config::Config,
     directory::sample,
     grpc::{
         health::POLICY_HEALTH,
@@ -235,6 +237,33 @@ async fn with_the_bundle_of_the_binary_there_is_nothing_to_reload() {
     sidecar.hang_up();
     eventually(async || sidecar.printed().contains("nothing to reload").then_some(())).await;
     assert_eq!(revision(&ivr).await, Bundle::embedded().unwrap().revision());
+}
+
+/// A role that a client system has, and the bundle not, would be worth nothing, and nobody would notice.
+// proves: A24
+#[tokio::test]
+async fn a_bundle_without_a_role_of_a_client_system_is_refused_at_reload_and_at_start() {
+    let home = Home::new();
+    let bundle = Folder::new();
+    let mut sidecar = Process::serve(&home, &bundle.settings(OFTEN));
+    let ivr = sidecar.client(&home, "ivr").await;
+    let old = bundle.revision();
+    // The rules first: until the schema knows the new role they do not load.
+    for name in ["roles.cedar", "schema.cedarschema"] {
+        let path = bundle.path().join(name);
+        let text = fs::read_to_string(&path).unwrap();
+        put(&path, &text.replace("\"company_admin\"", "\"customer_admin\""));
+    }
+    let told = "a client system has the role `company_admin`, which this bundle does not know";
+    eventually(async || sidecar.printed().contains(told).then_some(())).await;
+    assert_eq!(revision(&ivr).await, old);
+    assert_ne!(bundle.revision(), old, "by itself it is a sound bundle");
+    assert!(sidecar.stop().await.success());
+
+    let config = Config::load(&home.config(), &[]).unwrap();
+    let Err(refused) = app::load_policy(&config) else { panic!("it starts with such a bundle") };
+    let refused = refused.to_string();
+    assert!(refused.contains(told) && refused.contains("known: super_admin, customer_admin, it_admin"), "{refused}");
 }
 
 /// A copy of the shipped bundle, in a folder of its own.

@@ -29,13 +29,14 @@ use tonic::{Code, Request, Status, transport::Channel};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The client systems of the tests: name and grants, as the config spells them.
-const CLIENTS: [(&str, &str); 6] = [
+const CLIENTS: [(&str, &str); 8] = [
     (
         "portal",
         r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "GetEscalation", "ListEscalations",
                    "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation",
                    "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase", "UnlockPassphrase",
-                   "StartReset", "CompleteReset"]
+                   "StartReset", "CompleteReset",
+                   "GetAccount", "ListAccounts", "GetContact", "ListContacts"]
            channels = ["portal", "chat"]
            asserts = ["portal_login", "agent_id"]"#,
     ),
@@ -64,11 +65,23 @@ const CLIENTS: [(&str, &str); 6] = [
            channels = []"#,
     ),
     (
+        "hr",
+        r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts"]
+           roles = ["company_admin"]"#,
+    ),
+    (
+        "carrier",
+        r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts"]
+           roles = ["super_admin"]"#,
+    ),
+    (
         "probe",
         r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "ReadDelivery", "GetEscalation", "ListEscalations",
                    "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation",
                    "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase", "UnlockPassphrase",
-                   "StartReset", "CompleteReset"]
+                   "StartReset", "CompleteReset",
+                   "GetAccount", "ListAccounts", "GetContact", "ListContacts"]
+           roles = ["company_admin"]
            channels = ["phone", "portal", "chat"]
            asserts = ["portal_login", "agent_id", "calling_number", "attestation"]
            debug = true"#,

@@ -14,6 +14,7 @@ use countersign::{
             DESCRIPTORS,
             countersign::v1::{
                 Channel::Phone, authorization_service_server::SERVICE_NAME,
+                directory_service_server::SERVICE_NAME as DIRECTORY_SERVICE_NAME,
                 escalation_service_server::SERVICE_NAME as ESCALATION_SERVICE_NAME,
                 passphrase_service_server::SERVICE_NAME as PASSPHRASE_SERVICE_NAME,
             },
@@ -34,7 +35,13 @@ const AUTHORIZE: &str = "countersign.v1.AuthorizationService/Authorize";
 #[tokio::test]
 async fn reflection_lists_the_services_in_both_versions() {
     let sidecar = Sidecar::start().await;
-    let wanted = [SERVICE_NAME, ESCALATION_SERVICE_NAME, PASSPHRASE_SERVICE_NAME, "grpc.health.v1.Health"];
+    let wanted = [
+        SERVICE_NAME,
+        DIRECTORY_SERVICE_NAME,
+        ESCALATION_SERVICE_NAME,
+        PASSPHRASE_SERVICE_NAME,
+        "grpc.health.v1.Health",
+    ];
 
     use v1::{server_reflection_request::MessageRequest, server_reflection_response::MessageResponse};
     let mut reflection = v1::server_reflection_client::ServerReflectionClient::new(sidecar.channel());
@@ -68,8 +75,15 @@ async fn reflection_lists_the_services_in_both_versions() {
 async fn health_is_told_per_service_without_a_token() {
     let sidecar = Sidecar::start().await;
     let mut health = HealthClient::new(sidecar.channel());
-    for service in ["", SERVICE_NAME, ESCALATION_SERVICE_NAME, PASSPHRASE_SERVICE_NAME, POLICY_HEALTH, COUNTERS_HEALTH]
-    {
+    for service in [
+        "",
+        SERVICE_NAME,
+        DIRECTORY_SERVICE_NAME,
+        ESCALATION_SERVICE_NAME,
+        PASSPHRASE_SERVICE_NAME,
+        POLICY_HEALTH,
+        COUNTERS_HEALTH,
+    ] {
         let request = HealthCheckRequest { service: service.to_owned() };
         let answer = patiently(health.check(request)).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving, "`{service}`");
@@ -192,6 +206,10 @@ fn no_evidence_override_or_secret_is_on_offer_beyond_what_is_named_here() {
             "UnlockPassphrase"
         ]
     );
+    // Who is on record, by whom policy permits: nothing of it proves anybody, or touches a passphrase.
+    let service = pool.get_service_by_name(DIRECTORY_SERVICE_NAME).unwrap();
+    let methods: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
+    assert_eq!(methods, ["GetAccount", "ListAccounts", "GetContact", "ListContacts"]);
     let fields = |message: &str| -> Vec<String> {
         let message = pool.get_message_by_name(&format!("countersign.v1.{message}")).unwrap();
         message.fields().map(|field| field.name().to_owned()).collect()
@@ -199,6 +217,7 @@ fn no_evidence_override_or_secret_is_on_offer_beyond_what_is_named_here() {
     assert_eq!(fields("Evidence"), ["passphrase", "portal_login", "verification_token"]);
     assert_eq!(fields("Passphrase"), ["transcripts", "entry"]);
     assert_eq!(fields("PortalCaller"), ["interaction", "subject", "portal_login"]);
+    assert_eq!(fields("DirectoryActor"), ["caller", "system"]);
     assert_eq!(fields("SetPassphraseRequest"), ["caller", "kind", "passphrase", "request_id"]);
     assert_eq!(fields("StartResetResponse"), ["reset_id", "expires_at"]);
     assert_eq!(fields("CompleteResetRequest"), ["interaction", "reset_id", "code", "passphrase", "request_id"]);

@@ -237,6 +237,7 @@ impl<'a> Play<'a> {
             | Record::DeliveryRead(_)
             | Record::Escalation(_)
             | Record::Passphrase(_)
+            | Record::Directory(_)
             | Record::Change(_)
             | Record::Lifecycle(_) => return Ok(String::new()),
         };

@@ -64,7 +64,7 @@ pub(super) async fn contacts_of(reading: &mut Reading, ids: &[&str]) -> Result<V
     rows.iter().map(listed).collect()
 }
 
-fn listed(row: &sqlx::postgres::PgRow) -> Result<Listed, DirectoryError> {
+pub(super) fn listed(row: &sqlx::postgres::PgRow) -> Result<Listed, DirectoryError> {
     let (contact, roles) = standing::contact_with_roles(row, 0)?;
     Ok(Listed { contact, roles })
 }

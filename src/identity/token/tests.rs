@@ -31,6 +31,7 @@ fn client(name: &str, accepts: &[&str]) -> ClientSystem {
         rpcs: [].into(),
         channels: [].into(),
         asserts: [].into(),
+        roles: std::collections::BTreeSet::new(),
         accepts_tokens_from: accepts.iter().map(|name| (*name).to_owned()).collect(),
         debug: false,
         credentials: crate::client::Credentials { tokens: Vec::new(), unix_uid: None },

@@ -31,6 +31,7 @@ pub(super) fn told(bundle: &Bundle, decision: &str, record: &Value) -> anyhow::R
         | Record::DeliveryRead(_)
         | Record::Escalation(_)
         | Record::Passphrase(_)
+        | Record::Directory(_)
         | Record::UnknownClients(_)
         | Record::InteractionEnded(_)
         | Record::Change(_)

@@ -1,0 +1,164 @@
+//! Who may see and change whom on record: pure rules over what was read and over the policy bundle. Knows no store.
+//!
+//! Tenant first, then policy, then what no policy can say because it is about persons: nobody gives power to himself, nor
+//! more than he has (S10), and somebody is always left who can let others in (S13).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    directory::{Account, AccountId, ContactId, RoleName, SiteId, role::effective_roles},
+    identity::{Method, ProofBand, Verified},
+    interaction::Channel,
+    policy::{AttributeValue, Bundle, Question, Ruling, cool_off},
+};
+
+pub mod etag;
+
+/// Who acts.
+#[derive(Clone, Copy, Debug)]
+pub enum Agent<'a> {
+    /// A person, within his own account.
+    Person(&'a Verified),
+    /// A system with these roles, at every account and site: never the primary administrator, and as if freshly logged in.
+    System(&'a BTreeSet<RoleName>),
+}
+
+impl Agent<'_> {
+    /// The contact that he is; `None`: a system.
+    #[must_use]
+    pub fn contact(&self) -> Option<&ContactId> {
+        match self {
+            Self::Person(verified) => Some(verified.contact()),
+            Self::System(_) => None,
+        }
+    }
+
+    /// Whether an account is there for him (A16).
+    #[must_use]
+    pub fn reaches(&self, account: &AccountId) -> bool {
+        match self {
+            Self::Person(verified) => verified.account() == account,
+            Self::System(_) => true,
+        }
+    }
+
+    /// The roles that count for him at a site of the account, or company-wide.
+    #[must_use]
+    pub fn roles(&self, site: Option<&SiteId>) -> BTreeSet<RoleName> {
+        match self {
+            Self::Person(verified) => {
+                let standing = verified.standing();
+                effective_roles(&standing.account, &standing.assignments, site)
+            }
+            Self::System(roles) => (*roles).clone(),
+        }
+    }
+}
+
+/// Why not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such thing, or none for him.
+    NotFound,
+    /// He may not; why exactly is for the audit.
+    NotPermitted(String),
+}
+
+/// Who asks, by which bundle, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// The bundle.
+    pub bundle: &'a Bundle,
+    /// Who acts.
+    pub agent: Agent<'a>,
+    /// When.
+    pub now: Timestamp,
+    /// How long the cool-off of A31 lasts.
+    pub cool_off: SignedDuration,
+}
+
+impl Asking<'_> {
+    /// Whether he may see the account and everybody in it; each may see himself besides.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn may_see(&self, account: &Account) -> Result<(), Refusal> {
+        if !self.agent.reaches(&account.id) {
+            return Err(Refusal::NotFound);
+        }
+        self.may(&Matter::of("user.change", Some(account)))
+            .or_else(|_| self.may(&Matter::of("account.view", Some(account))))
+    }
+
+    /// Asks policy, with the best proof that he could bring.
+    ///
+    /// # Errors
+    /// [`Refusal::NotPermitted`].
+    pub fn may(&self, matter: &Matter<'_>) -> Result<(), Refusal> {
+        let method = self.method();
+        self.ask(matter, method.best_band())
+    }
+
+    /// How he proved who he is; a system is taken as if it had logged in at this moment.
+    fn method(&self) -> Method {
+        match self.agent {
+            Agent::Person(verified) => verified.method(),
+            Agent::System(_) => Method::PortalLogin,
+        }
+    }
+
+    fn ask(&self, matter: &Matter<'_>, proof: ProofBand) -> Result<(), Refusal> {
+        let Some(action) = self.bundle.find_action(matter.action) else {
+            return Err(Refusal::NotPermitted(format!("{}: no such action", matter.action)));
+        };
+        let roles = self.agent.roles(matter.site);
+        let (primary_admin, in_cool_off) = match self.agent {
+            Agent::Person(verified) => {
+                let standing = verified.standing();
+                (standing.is_primary_admin(), cool_off::is_running(standing, self.cool_off, self.now))
+            }
+            Agent::System(_) => (false, false),
+        };
+        let on_file = |holds: fn(&Account) -> bool| matter.account.is_some_and(holds);
+        let question = Question {
+            action,
+            channel: Channel::Portal,
+            roles: &roles,
+            method: Some(self.method()),
+            proof,
+            primary_admin,
+            in_cool_off,
+            number_moves_locked: on_file(|account| account.number_moves_locked),
+            business_exemption: on_file(|account| account.cpni_exemption.applies()),
+            marketing_approved: on_file(|account| account.marketing_approved.is_some()),
+            attributes: &matter.attributes,
+        };
+        match self.bundle.decide(&question) {
+            Ruling::Permitted(_) => Ok(()),
+            Ruling::Refused { rule } => Err(Refusal::NotPermitted(format!("{}: {rule}", matter.action))),
+        }
+    }
+}
+
+/// What policy is asked about.
+#[derive(Clone, Debug)]
+pub struct Matter<'a> {
+    /// The action.
+    pub action: &'a str,
+    /// The account that it touches; `None`: one that is not there yet.
+    pub account: Option<&'a Account>,
+    /// The site; `None`: the whole company.
+    pub site: Option<&'a SiteId>,
+    /// What the action's resource says of itself.
+    pub attributes: BTreeMap<String, AttributeValue>,
+}
+
+impl<'a> Matter<'a> {
+    /// An action upon the whole of an account.
+    #[must_use]
+    pub fn of(action: &'a str, account: Option<&'a Account>) -> Self {
+        Self { action, account, site: None, attributes: BTreeMap::new() }
+    }
+}

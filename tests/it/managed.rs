@@ -1,0 +1,216 @@
+//! Who is on record is seen and changed through the API, on behalf of a person in the portal or of a system with roles, over
+//! both stores.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use countersign::{
+    audit::{Record, record::DirectoryRecord},
+    clock::ManualClock,
+    directory::sample,
+    grpc::proto::countersign::v1::{
+        Account, Contact, ContactFilter, ContactStatus, DirectoryActor, DirectoryAnswer as Answer, GetAccountRequest,
+        GetContactRequest, ListAccountsRequest, ListContactsRequest, PortalCaller, PortalLogin, SystemActor,
+        address_of_record, directory_actor, directory_service_client::DirectoryServiceClient,
+    },
+};
+use prost_types::FieldMask;
+use tonic::{Code, Status, transport::Channel};
+
+use crate::{
+    answer::{invalid_field, refusal},
+    escalation::caller,
+    postgres::{self, Database},
+    redis::server::Server,
+    sidecar::{Client, Home, PATIENT, Sidecar, manual_clock, patiently, wall_time},
+};
+
+pub mod limits;
+mod reads;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A sidecar, on a clock that stands still.
+struct World {
+    sidecar: Sidecar,
+    clock: Arc<ManualClock>,
+    /// Behind it, where people are in PostgreSQL.
+    _servers: Option<(Database, Server)>,
+}
+
+impl World {
+    async fn embedded() -> Self {
+        let (sidecar, clock) = Sidecar::start_still("").await;
+        Self { sidecar, clock, _servers: None }
+    }
+
+    async fn in_postgres() -> Self {
+        let (database, redis) = (Database::new().await, Server::start(&[]));
+        let settings = fleet(&database, &redis);
+        let clock = manual_clock();
+        let sidecar = Sidecar::start_at(Home::with_keys(), &settings, clock.clone()).await;
+        Self { sidecar, clock, _servers: Some((database, redis)) }
+    }
+
+    /// The portal, in which somebody of Acme has just logged in.
+    fn portal(&self, contact: &str) -> Desk {
+        self.portal_of(sample::ACME, contact)
+    }
+
+    fn portal_of(&self, account: &str, contact: &str) -> Desk {
+        let actor = directory_actor::By::Caller(caller(account, contact, wall_time(&self.clock)));
+        Desk::of(self.sidecar.client("portal"), actor)
+    }
+
+    /// A system that acts by itself.
+    fn system(&self, client: &str) -> Desk {
+        let system = SystemActor { name: "workday".to_owned() };
+        Desk::of(self.sidecar.client(client), directory_actor::By::System(system))
+    }
+
+    fn records(&self) -> Vec<DirectoryRecord> {
+        let of_this = |record| if let Record::Directory(record) = record { Some(*record) } else { None };
+        self.sidecar.home.records().into_iter().filter_map(of_this).collect()
+    }
+}
+
+fn fleet(database: &Database, redis: &Server) -> String {
+    let url = postgres::url(&database.address);
+    format!("{PATIENT}[redis]\nurl = \"{}\"\n[postgres]\nurl = \"{url}\"\n", redis.url())
+}
+
+/// Runs each function with people in SQLite, and with people in PostgreSQL.
+macro_rules! over_both_stores {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::managed::World::embedded().await).await;
+            })+
+        }
+        mod in_postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::managed::World::in_postgres().await).await;
+            })+
+        }
+    };
+}
+use over_both_stores;
+
+/// From where people are managed, and on whose behalf.
+#[derive(Clone)]
+struct Desk {
+    client: Client,
+    stub: DirectoryServiceClient<Channel>,
+    by: directory_actor::By,
+}
+
+impl Desk {
+    fn of(client: Client, by: directory_actor::By) -> Self {
+        Self { stub: DirectoryServiceClient::new(client.channel()), client, by }
+    }
+
+    fn through(self, client: Client) -> Self {
+        Self { client, ..self }
+    }
+
+    fn having(mut self, change: impl FnOnce(&mut PortalCaller)) -> Self {
+        if let directory_actor::By::Caller(caller) = &mut self.by {
+            change(caller);
+        }
+        self
+    }
+
+    fn logged_in_at(self, time: SystemTime) -> Self {
+        let login = PortalLogin { login_time: Some(time.into()), id_token: String::new() };
+        self.having(|caller| caller.portal_login = Some(login))
+    }
+
+    fn actor(&self) -> Option<DirectoryActor> {
+        Some(DirectoryActor { by: Some(self.by.clone()) })
+    }
+
+    async fn account_with(&self, id: &str, mask: &[&str]) -> Result<(Answer, Option<Account>), Status> {
+        let request = GetAccountRequest {
+            actor: self.actor(),
+            account_id: id.to_owned(),
+            read_mask: masked(mask),
+            ..GetAccountRequest::default()
+        };
+        let answer = patiently(self.stub.clone().get_account(self.client.with_token(request))).await?.into_inner();
+        assert!(!answer.decision_id.is_empty());
+        Ok((answer.answer(), answer.account))
+    }
+
+    async fn account(&self, id: &str) -> (Answer, Option<Account>) {
+        self.account_with(id, &[]).await.unwrap()
+    }
+
+    async fn contact_with(&self, id: &str, mask: &[&str]) -> Result<(Answer, Option<Contact>), Status> {
+        let request = GetContactRequest {
+            actor: self.actor(),
+            contact_id: id.to_owned(),
+            read_mask: masked(mask),
+            ..GetContactRequest::default()
+        };
+        let answer = patiently(self.stub.clone().get_contact(self.client.with_token(request))).await?.into_inner();
+        assert!(!answer.decision_id.is_empty());
+        Ok((answer.answer(), answer.contact))
+    }
+
+    async fn contact(&self, id: &str) -> (Answer, Option<Contact>) {
+        self.contact_with(id, &[]).await.unwrap()
+    }
+
+    /// Every page of accounts, so many on each.
+    async fn accounts(&self, page_size: u32) -> (Answer, Vec<String>) {
+        let (mut found, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request =
+                ListAccountsRequest { actor: self.actor(), page_size, page_token, ..ListAccountsRequest::default() };
+            let answer = patiently(self.stub.clone().list_accounts(self.client.with_token(request))).await;
+            let page = answer.unwrap().into_inner();
+            let answer = page.answer();
+            found.extend(page.accounts.into_iter().map(|account| account.id));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return (answer, found);
+            }
+        }
+    }
+
+    async fn page(&self, request: ListContactsRequest) -> Result<(Answer, Vec<Contact>, String), Status> {
+        let request = ListContactsRequest { actor: self.actor(), ..request };
+        let page = patiently(self.stub.clone().list_contacts(self.client.with_token(request))).await?.into_inner();
+        Ok((page.answer(), page.contacts, page.next_page_token))
+    }
+
+    /// Every page of contacts, so many on each.
+    async fn contacts(&self, account: &str, filter: ContactFilter, page_size: u32) -> (Answer, Vec<String>) {
+        let (mut found, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = ListContactsRequest {
+                account_id: account.to_owned(),
+                filter: Some(filter.clone()),
+                page_size,
+                page_token,
+                ..ListContactsRequest::default()
+            };
+            let (answer, page, next) = self.page(request).await.unwrap();
+            assert!(page.len() <= page_size as usize);
+            found.extend(page.into_iter().map(|contact| contact.id));
+            if next.is_empty() {
+                return (answer, found);
+            }
+            page_token = next;
+        }
+    }
+}
+
+fn masked(paths: &[&str]) -> Option<FieldMask> {
+    let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+    (!paths.is_empty()).then_some(FieldMask { paths })
+}

@@ -14,7 +14,7 @@ use super::gauges::number;
 use crate::{
     clock::Clock,
     config,
-    directory::notices::Notices,
+    directory::notices::{Notices, WRITTEN_AT_ONCE},
     grpc::health::Health,
     notice::{
         delivery::{Delivery, Sender, Tally, Ways},
@@ -26,7 +26,7 @@ use crate::{
     throttle::floor::Floor,
 };
 
-/// Tells of locks soon after they are reached: the first one lasts 30 s by default.
+/// Tells of locks soon after they are reached, the first one lasts 30 s by default, and of what others wrote by SQL.
 pub(super) async fn keep_gathering(notices: Arc<dyn Notices>, floor: Floor, clock: Arc<dyn Clock>) {
     let mut ticks = time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -34,6 +34,18 @@ pub(super) async fn keep_gathering(notices: Arc<dyn Notices>, floor: Floor, cloc
         ticks.tick().await;
         if let Err(error) = notices.gather_locks(floor, clock.now()).await {
             tracing::warn!(%error, "nobody was told of locks; tried again soon");
+        }
+        while gather_written(&*notices, &*clock).await {}
+    }
+}
+
+/// Tells of what other systems wrote. Whether there may be more.
+async fn gather_written(notices: &dyn Notices, clock: &dyn Clock) -> bool {
+    match notices.gather_written(clock.now()).await {
+        Ok(rows) => rows >= WRITTEN_AT_ONCE,
+        Err(error) => {
+            tracing::warn!(%error, "nobody was told of what another system wrote; tried again soon");
+            false
         }
     }
 }

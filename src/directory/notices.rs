@@ -94,13 +94,21 @@ pub trait Notices: Send + Sync + 'static {
     /// Says what came of an attempt. `false`: the lease was over, and it is another's by now.
     async fn settle_notice(&self, claimed: &Claimed, attempt: Attempt, now: Timestamp) -> Result<bool, DirectoryError>;
 
-    /// Has a notice tried again.
+    /// Has a notice tried again. Its attempts go on counting, since their number is what a claimant settles by; who has one in hand
+    /// keeps it.
     async fn retry_notice(&self, id: &str, now: Timestamp) -> Result<Retried, DirectoryError>;
 
     /// Writes the notices of locks that failures brought about and nobody was told of, and deletes what was delivered long ago.
     /// The count of failures is the durable fact, so that a lock is told of whenever somebody looks next; one that a right
     /// passphrase takes back within [`SETTLED_WITHIN`] was none. Returns how many locks were new.
     async fn gather_locks(&self, floor: Floor, now: Timestamp) -> Result<u32, DirectoryError>;
+
+    /// Writes the notices of what other systems changed past the sidecars, each once, by what was held before. Returns how much of
+    /// it was dealt with; [`WRITTEN_AT_ONCE`]: there may be more. A store that nobody else can write has none.
+    async fn gather_written(&self, now: Timestamp) -> Result<u32, DirectoryError> {
+        let _nobody_else_writes = now;
+        Ok(0)
+    }
 }
 
 /// An attempt counts as a failure until it is settled, and is settled long before this.
@@ -119,6 +127,9 @@ pub(super) fn kind_of(floor: Floor, failures: u32) -> Kind {
 
 /// So many locks are told of at once; the rest in the next look.
 pub(super) const GATHERED_AT_ONCE: u32 = 50;
+
+/// So many rows that another system wrote are told of in one transaction, which holds the directory.
+pub const WRITTEN_AT_ONCE: u32 = 100;
 
 /// So many of what was delivered long ago are deleted at once.
 pub(super) const FORGOTTEN_AT_ONCE: u32 = 1000;

@@ -47,6 +47,7 @@ mod pool;
 mod resets;
 mod review;
 mod schema;
+mod sql_changes;
 mod standing;
 mod transaction;
 mod values;

@@ -71,7 +71,7 @@ pub struct Ways {
 pub struct Terms {
     /// The locale of the words.
     pub locale: String,
-    /// So many attempts, then it is given up.
+    /// So many attempts, then it is given up; at least 1. Whoever has it tried again gives it the next so many.
     pub attempts: u32,
     /// So long after the first one that failed comes the second; each further one after twice as long.
     pub first_pause: SignedDuration,
@@ -211,11 +211,12 @@ impl Delivery {
     fn after(&self, refused: Refused, notice: &Notice) -> Attempt {
         match refused {
             Refused::ForGood(why) => Attempt::Dead { why },
-            Refused::ForNow(why) if notice.attempts >= self.terms.attempts => Attempt::Dead { why },
+            Refused::ForNow(why) if notice.attempts.is_multiple_of(self.terms.attempts) => Attempt::Dead { why },
             Refused::ForNow(why) => {
                 // Without randomness all come back at once, which is bearable.
                 let random = getrandom::u32().unwrap_or_default();
-                let pause = pause(self.terms.first_pause, notice.attempts, u8::try_from(random % 256).unwrap_or(0));
+                let of_this_round = notice.attempts.checked_rem(self.terms.attempts).unwrap_or(notice.attempts);
+                let pause = pause(self.terms.first_pause, of_this_round, u8::try_from(random % 256).unwrap_or(0));
                 Attempt::Again { at: self.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX), why }
             }
         }

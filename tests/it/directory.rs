@@ -27,6 +27,7 @@ mod fleet;
 mod interface;
 mod notices;
 mod review;
+mod sql_changes;
 mod tls;
 mod trouble;
 

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::postgres::PgRow;
 
 use super::{
-    Store, standing,
+    Store, sql_changes, standing,
     transaction::{Reading, Writing, count as small, get, optional_timestamp, revision, timestamp, unreadable},
     values::Instant,
 };
@@ -97,6 +97,11 @@ impl Notices for Store {
             writing.end(done).await
         })
         .await
+    }
+
+    async fn gather_written(&self, now: Timestamp) -> Result<u32, DirectoryError> {
+        let store = self.clone();
+        self.run(async move { sql_changes::gather(&store, now).await }).await
     }
 
     async fn gather_locks(&self, floor: Floor, now: Timestamp) -> Result<u32, DirectoryError> {
@@ -342,7 +347,7 @@ async fn retry(writing: &mut Writing, id: &str, now: Timestamp) -> Result<Retrie
         State::Pending | State::Dead => {
             let retry = sqlx::query(
                 "UPDATE countersign.notice SET state = 'pending', due = least(due, coalesce($2, clock_timestamp())),
-                     attempts = 0, settled = NULL, leased_until = 'epoch'
+                     settled = NULL
                  WHERE id = $1 AND state <> 'delivered'",
             );
             writing.execute(retry.bind(id).bind(time)).await?;

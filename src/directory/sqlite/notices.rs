@@ -278,8 +278,7 @@ fn retry(transaction: &WriteTransaction<'_>, id: &str, now: Timestamp) -> Result
         State::Delivered => Ok(Retried::WasDelivered),
         State::Pending | State::Dead => {
             transaction.execute(
-                "UPDATE notice SET state = 'pending', due = min(due, ?2), attempts = 0, settled = NULL, leased_until = 0
-                 WHERE id = ?1",
+                "UPDATE notice SET state = 'pending', due = min(due, ?2), settled = NULL WHERE id = ?1",
                 (id, now.as_microsecond()),
             )?;
             Ok(Retried::Pending)

@@ -478,14 +478,20 @@ async fn a_claim_is_ones_own_until_its_lease_is_over() {
     .await;
 }
 
+/// A notice of which this came in its first attempt.
+async fn settled(store: &dyn Store, attempt: Attempt) -> Claimed {
+    fill(store).await;
+    change(store, mailed(&grace(store).await, "new@acme.example")).await;
+    let claimed = one(store).await;
+    assert!(store.settle_notice(&claimed, attempt, now()).await.unwrap());
+    claimed
+}
+
 #[tokio::test]
 async fn what_was_given_up_is_tried_again_when_an_operator_wants_it() {
     on_every_store(async |Sampled { store, .. }: Sampled| {
-        fill(&*store).await;
-        change(&*store, mailed(&grace(&*store).await, "new@acme.example")).await;
-        let claimed = one(&*store).await;
+        let claimed = settled(&*store, Attempt::Dead { why: "HTTP 410".into() }).await;
         let id = claimed.notice.id.clone();
-        assert!(store.settle_notice(&claimed, Attempt::Dead { why: "HTTP 410".into() }, now()).await.unwrap());
         let dead = store.list_notices(&Wanted { state: Some(State::Dead), limit: 10 }).await.unwrap();
         assert_eq!(dead.iter().map(|notice| notice.id.as_str()).collect::<Vec<_>>(), [id.as_str()]);
         assert_eq!(store.count_notices(now()).await.unwrap().dead, 1);
@@ -493,7 +499,12 @@ async fn what_was_given_up_is_tried_again_when_an_operator_wants_it() {
 
         assert_eq!(store.retry_notice(&id, later(1)).await.unwrap(), Retried::Pending);
         let again = store.claim_notices(10, minute(), later(1)).await.unwrap().remove(0);
-        assert_eq!((again.notice.id.as_str(), again.notice.attempts), (id.as_str(), 1));
+        // The count goes on: a claimant of before settles nothing by it.
+        assert_eq!((again.notice.id.as_str(), again.notice.attempts), (id.as_str(), 2));
+        assert!(!store.settle_notice(&claimed, Attempt::Dead { why: "late".into() }, later(1)).await.unwrap());
+        // Who has it in hand keeps it.
+        assert_eq!(store.retry_notice(&id, later(1)).await.unwrap(), Retried::Pending);
+        assert_eq!(store.claim_notices(10, minute(), later(1)).await.unwrap(), []);
         assert!(store.settle_notice(&again, Attempt::Delivered, later(1)).await.unwrap());
         assert_eq!(store.retry_notice(&id, later(1)).await.unwrap(), Retried::WasDelivered);
         assert_eq!(store.retry_notice("none", later(1)).await.unwrap(), Retried::Unknown);
@@ -533,10 +544,7 @@ async fn many_claimants_get_each_notice_once() {
 #[tokio::test]
 async fn what_was_delivered_is_forgotten_after_a_month() {
     on_every_store(async |Sampled { store, .. }: Sampled| {
-        fill(&*store).await;
-        change(&*store, mailed(&grace(&*store).await, "new@acme.example")).await;
-        let claimed = one(&*store).await;
-        assert!(store.settle_notice(&claimed, Attempt::Delivered, now()).await.unwrap());
+        settled(&*store, Attempt::Delivered).await;
         let edge = now() + KEPT;
         store.gather_locks(Floor::default(), edge).await.unwrap();
         assert_eq!(notices(&*store).await.len(), 1);

@@ -8,7 +8,7 @@ use lettre::{
     message::{Mailbox, header::ContentType},
     transport::smtp::{
         authentication::Credentials,
-        client::{Certificate, Tls, TlsParameters},
+        client::{Certificate, CertificateStore, Tls, TlsParameters},
     },
 };
 
@@ -133,7 +133,8 @@ fn tls(settings: &Settings) -> Result<Tls, String> {
             let pem = std::fs::read(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
             let certificate =
                 Certificate::from_pem(&pem).map_err(|_| format!("{shown} holds no certificate in PEM form"))?;
-            parameters = parameters.add_root_certificate(certificate);
+            // That authority, and none beside it.
+            parameters = parameters.certificate_store(CertificateStore::None).add_root_certificate(certificate);
         }
         parameters.build_rustls().map_err(|error| error.to_string())
     };

@@ -1,5 +1,7 @@
 //! Notices reach people: by a real receiver of HTTP and a real mail relay, whatever goes wrong on the way.
 
+mod tls;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -32,6 +34,7 @@ use crate::{
     postgres::Database,
     process::{BINARY, Process},
     question::ask,
+    redis::certificates,
     sidecar::{Home, Sidecar, eventually},
     tools::{python, repository, run},
 };
@@ -50,14 +53,23 @@ impl Drop for Killed {
 struct Receiver {
     folder: tempfile::TempDir,
     port: u16,
+    /// The name of its certificate; `None`: without TLS.
+    certificate: Option<&'static str>,
     process: Option<Killed>,
 }
 
 impl Receiver {
     fn new(mode: &str) -> Self {
+        Self::with(mode, None)
+    }
+
+    fn with(mode: &str, certificate: Option<&'static str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         private(&folder.path().join("secret"), "a secret that is longer than thirty-two characters");
-        let mut receiver = Self { folder, port: 0, process: None };
+        if certificate.is_some() {
+            certificates(folder.path());
+        }
+        let mut receiver = Self { folder, port: 0, certificate, process: None };
         receiver.answers(mode);
         receiver.start();
         receiver
@@ -67,6 +79,9 @@ impl Receiver {
         let mut command = python();
         command.arg(repository().join("tests/receivers/http_receiver.py"));
         command.args(["secret", "mode", "log"].map(|name| self.path(name))).arg(self.port.to_string());
+        command.args(
+            self.certificate.into_iter().flat_map(|name| ["pem", "key"].map(|end| self.path(&format!("{name}.{end}")))),
+        );
         let (port, process) = started(command);
         (self.port, self.process) = (port, Some(process));
     }
@@ -297,7 +312,7 @@ fn delivery(receiver: &Receiver, notices: Arc<dyn Notices>) -> Arc<Delivery> {
     })
 }
 
-/// A mail relay with STARTTLS and a login.
+/// A mail relay with TLS and a login.
 struct Relay {
     folder: tempfile::TempDir,
     port: u16,
@@ -305,20 +320,16 @@ struct Relay {
 }
 
 impl Relay {
-    fn start() -> Self {
+    /// With `starttls` or `implicit` TLS, or `stripped` of it.
+    fn start(tls: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let made = Command::new("sh")
-            .current_dir(folder.path())
-            .args(["-c", CERTIFICATE])
-            .stderr(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(made.success(), "openssl makes a certificate");
+        certificates(folder.path());
         private(&folder.path().join("password"), "mail-password\n");
         let path = |name: &str| folder.path().join(name);
         let mut command = python();
         command.arg(repository().join("tests/receivers/smtp_relay.py"));
-        command.args([path("server.pem"), path("server.key")]).args(["countersign", "mail-password"]).arg(path("log"));
+        command.args([path("server.pem"), path("server.key")]).args(["countersign", "mail-password"]);
+        command.arg(path("log")).arg(tls);
         let (port, process) = started(command);
         Self { folder, port, _process: process }
     }
@@ -327,28 +338,22 @@ impl Relay {
         self.folder.path().join(name)
     }
 
-    fn settings(&self) -> String {
+    fn settings(&self, tls: &str, ca: &str) -> String {
         format!(
-            "[notices]\n{SOON}\nlocale = \"es-US\"\n[notices.smtp]\nhost = \"localhost\"\nport = {}\ntls = \"starttls\"\n\
+            "[notices]\n{SOON}\nlocale = \"es-US\"\n[notices.smtp]\nhost = \"localhost\"\nport = {}\ntls = \"{tls}\"\n\
              username = \"countersign\"\npassword_file = \"{}\"\nca_file = \"{}\"\nfrom = \"Soporte <no-reply@carrier.example>\"\n",
             self.port,
             self.path("password").display(),
-            self.path("ca.pem").display(),
+            self.path(ca).display(),
         )
     }
 }
 
-const CERTIFICATE: &str = "set -e
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem
-printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\n' > server.ext
-openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout server.key -out server.csr
-openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out server.pem";
-
 // proves: F10, F11
 #[tokio::test]
 async fn mail_is_sent_protected_and_a_mailbox_that_is_not_there_is_given_up() {
-    let relay = Relay::start();
-    let sidecar = Sidecar::start_with(&relay.settings()).await;
+    let relay = Relay::start("starttls");
+    let sidecar = Sidecar::start_with(&relay.settings("starttls", "ca.pem")).await;
     change_email(&sidecar, "nobody@acme.example").await;
     let got = eventually(async || Some(lines(&relay.path("log"))).filter(|got| !got.is_empty())).await;
     let mail = &got[0];

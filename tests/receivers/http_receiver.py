@@ -1,11 +1,12 @@
 """Takes notices by HTTP: writes down each request, and answers as the file MODE says when it comes.
 
-Usage: http_receiver.py SECRET_FILE MODE_FILE LOG_FILE [PORT]. Prints its port.
+Usage: http_receiver.py SECRET_FILE MODE_FILE LOG_FILE [PORT [CERTIFICATE KEY]]. Prints its port.
 A mode is a status such as 200 or 500, "redirect" (to /elsewhere), or "hang".
 """
 
 import hmac
 import json
+import ssl
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,7 @@ class Receiver(BaseHTTPRequestHandler):
             "path": self.path,
             "mode": mode,
             "is_signed": is_signed,
+            "is_tls": isinstance(self.connection, ssl.SSLSocket),
             "key": self.headers["idempotency-key"],
             "body": json.loads(body),
         }
@@ -54,5 +56,9 @@ class Receiver(BaseHTTPRequestHandler):
 
 server = ThreadingHTTPServer(("127.0.0.1", PORT), Receiver)
 server.daemon_threads = True
+if len(sys.argv) > 5:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*sys.argv[5:7])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_port, flush=True)
 server.serve_forever()

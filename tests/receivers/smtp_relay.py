@@ -1,6 +1,7 @@
-"""A mail relay that keeps what it takes: STARTTLS and a login are required.
+"""A mail relay that keeps what it takes: TLS and a login are required.
 
-Usage: smtp_relay.py CERTIFICATE KEY USER PASSWORD LOG_FILE. Prints its port.
+Usage: smtp_relay.py CERTIFICATE KEY USER PASSWORD LOG_FILE TLS. Prints its port.
+TLS is "starttls", "implicit", or "stripped": somebody on the way takes STARTTLS out, and writes down whatever is said.
 A recipient that begins with "nobody" is refused with 550, one that begins with "later" with 451.
 """
 
@@ -13,7 +14,7 @@ from email.policy import default
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
-CERTIFICATE, KEY, USER, PASSWORD, LOG_FILE = sys.argv[1:6]
+CERTIFICATE, KEY, USER, PASSWORD, LOG_FILE, TLS = sys.argv[1:7]
 
 
 class Keeper:
@@ -33,7 +34,7 @@ class Keeper:
             "subject": mail["subject"],
             "message_id": mail["message-id"],
             "text": mail.get_content(),
-            "is_tls": session.ssl is not None,
+            "is_tls": TLS == "implicit" or session.ssl is not None,
             "is_authenticated": session.authenticated,
         }
         with open(LOG_FILE, "a", encoding="utf-8") as log:
@@ -42,6 +43,9 @@ class Keeper:
 
 
 def authenticate(server, session, envelope, mechanism, data):
+    if TLS == "stripped":
+        with open(LOG_FILE, "a", encoding="utf-8") as log:
+            log.write(json.dumps({"login": data.login.decode()}) + "\n")
     is_right = data.login == USER.encode() and data.password == PASSWORD.encode()
     return AuthResult(success=is_right, handled=True)
 
@@ -50,16 +54,21 @@ async def main():
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(CERTIFICATE, KEY)
 
+    starttls = TLS == "starttls"
+
     def session():
         return SMTP(
             Keeper(),
-            tls_context=context,
-            require_starttls=True,
+            tls_context=context if starttls else None,
+            require_starttls=starttls,
             auth_required=True,
+            # Without STARTTLS it takes a login in the clear, or, protected from the first byte, knows nothing of it.
+            auth_require_tls=starttls,
             authenticator=authenticate,
         )
 
-    server = await asyncio.get_running_loop().create_server(session, "127.0.0.1", 0)
+    implicit = context if TLS == "implicit" else None
+    server = await asyncio.get_running_loop().create_server(session, "127.0.0.1", 0, ssl=implicit)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -1,4 +1,4 @@
-//! Ends a lock on another's passphrase, on behalf of somebody who may change users, logged in to the portal a moment ago.
+//! Ends a lock on another's passphrase, on behalf of somebody whom the bundle permits to, logged in to the portal a moment ago.
 //!
 //! It ends a lock and never a count (N3), once a day for a contact, and is for neither the owner, who waits or reopens, nor an
 //! agent on the call. Nobody sees or chooses a passphrase by it (A32).
@@ -18,8 +18,8 @@ use crate::{
     manage::login::Proving,
 };
 
-/// The action of the bundle that permits it: who may change users may end a lock on one.
-const ACTION: &str = "user.change";
+/// The action of the bundle that permits it, a privilege of its own. A bundle without it permits nobody.
+const ACTION: &str = "passphrase.unlock";
 
 /// What came of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

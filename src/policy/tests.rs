@@ -173,12 +173,12 @@ fn the_owners_lock_on_number_moves_is_honoured() {
 #[test]
 fn each_role_may_do_what_its_description_says_and_no_more() {
     let company = "account.change account.view address_of_record.change call_detail.view device.change \
-                   forwarding.change number.port number_lock.set recording.view role.grant role.revoke routing.change \
+                   forwarding.change number.port number_lock.set recording.view passphrase.unlock role.grant role.revoke routing.change \
                    user.change workgroup.change";
     let my8x8 = "account.view billing.change case.open case.update invoice.view order.cancel order.change order.place";
     let table = [
         ("company_admin", company),
-        ("it_admin", "device.change user.change workgroup.change"),
+        ("it_admin", "device.change passphrase.unlock user.change workgroup.change"),
         ("vcc_admin", "contact_center.configure"),
         ("my8x8_admin", my8x8),
         ("audit_management_admin", "audit.read"),

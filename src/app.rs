@@ -148,6 +148,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
 
     // The use cases, and the services in front of them.
     let activities = Arc::new(Activities::default());
+    let rules = Arc::new(Rules::new(digest, config.throttle).in_generation(Arc::clone(keys.generation())));
     let authorizer = Arc::new(Authorizer {
         directory: roles.directory,
         escalations: stores.escalations(),
@@ -157,7 +158,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
         passphrases: PassphraseParts {
             credentials: Arc::clone(credentials),
             budgets: counters.budgets(metrics),
-            rules: Rules::new(digest, config.throttle).in_generation(Arc::clone(keys.generation())),
+            rules: Arc::clone(&rules),
             hasher: Arc::clone(hasher),
             floor: config.verify.floor,
         },
@@ -188,7 +189,7 @@ pub async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, 
             cool_off: config.policy.cool_off,
         },
         managing: foundation.managing(Arc::clone(&policy), config.policy.login_max_age, config.policy.cool_off),
-        resetting: foundation.resetting(config.verify.floor),
+        resetting: foundation.resetting(rules, config.verify.floor),
         registry: Arc::new(config.clients),
         trail: Arc::clone(trail),
         clock,

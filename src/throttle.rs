@@ -23,6 +23,7 @@ pub mod memory;
 pub mod redis;
 pub mod release;
 pub(crate) mod reserve;
+pub mod reset;
 mod rules;
 pub mod settings;
 pub mod turn;

@@ -24,6 +24,7 @@ use crate::{
     },
     policy::Current,
     telemetry::metrics::Metrics,
+    throttle::Rules,
 };
 
 /// What every use case stands on, with or without a socket: the stores, the keys and the threads that hash.
@@ -135,8 +136,14 @@ impl Foundation {
 
     /// The use cases of a reset by a one-time code.
     #[must_use]
-    pub fn resetting(&self, floor: Duration) -> Resetting {
-        Resetting { passphrases: self.passphrases(), resets: self.stores.resets(), keys: Arc::clone(&self.keys), floor }
+    pub fn resetting(&self, rules: Arc<Rules>, floor: Duration) -> Resetting {
+        Resetting {
+            passphrases: self.passphrases(),
+            resets: self.stores.resets(),
+            keys: Arc::clone(&self.keys),
+            rules,
+            floor,
+        }
     }
 
     /// What the operator's commands ask.

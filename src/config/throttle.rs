@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use super::{document::Table, error::ConfigError};
 use crate::{
     directory::E164,
-    throttle::{Settings, floor::Floor, settings::AlarmSettings},
+    throttle::{Settings, floor::Floor, reset::ResetSettings, settings::AlarmSettings},
 };
 
 pub(super) fn read(section: &mut Table) -> Result<Settings, ConfigError> {
-    let Settings { alarm, floor, .. } = Settings::default();
+    let Settings { alarm, reset, floor, .. } = Settings::default();
     let default = Settings::default();
     let any = 0..=u32::MAX;
     let mut number = |key: &str, default: u32| section.number(key, default, any.clone());
@@ -26,6 +26,7 @@ pub(super) fn read(section: &mut Table) -> Result<Settings, ConfigError> {
         familiar_after_proof_days: number("familiar_after_proof_days", default.familiar_after_proof_days)?,
         carrier_numbers: BTreeSet::new(),
         alarm,
+        reset,
         floor,
     };
     settings.carrier_numbers = carrier_numbers(section)?;
@@ -36,6 +37,14 @@ pub(super) fn read(section: &mut Table) -> Result<Settings, ConfigError> {
             agent_accounts: number("agent_accounts", alarm.agent_accounts)?,
             fleet_accounts: number("fleet_accounts", alarm.fleet_accounts)?,
             window_minutes: number("window_minutes", alarm.window_minutes)?,
+        })
+    })?;
+    settings.reset = section.section("reset", |section| {
+        let mut number = |key: &str, default: u32| section.number(key, default, any.clone());
+        Ok(ResetSettings {
+            interaction_starts: number("interaction_starts", reset.interaction_starts)?,
+            number_starts: number("number_starts", reset.number_starts)?,
+            client_starts_per_hour: number("client_starts_per_hour", reset.client_starts_per_hour)?,
         })
     })?;
     settings.floor = section.section("floor", |section| {

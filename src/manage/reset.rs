@@ -21,8 +21,9 @@ use crate::{
     },
     client::{ClientSystem, Rpc},
     directory::{
-        Actor, Look, RecordKind, Revision, Selection, SubjectHints,
+        Actor, DirectoryError, Freshness, Look, RecordKind, Revision, Selection, SubjectHints,
         credential::SetMethod,
+        look,
         reset::{CODE_LIFE, DueReset, NewReset, ResetFinished, ResetTried, ResetTry, Resets},
     },
     identity::{
@@ -33,7 +34,11 @@ use crate::{
         strength::Weakness,
     },
     interaction::Interaction,
-    throttle::release::{STEP, release_at},
+    throttle::{
+        Rules, Source,
+        release::{STEP, release_at},
+        reset::ResetSource,
+    },
 };
 
 /// The use cases, and what they work with.
@@ -45,6 +50,8 @@ pub struct Resetting {
     pub resets: Arc<dyn Resets>,
     /// From what codes are derived.
     pub keys: Arc<KeyRing>,
+    /// What a reset charges.
+    pub rules: Arc<Rules>,
     /// No answer leaves earlier than this after its call arrived.
     pub floor: Duration,
 }
@@ -142,8 +149,8 @@ impl Resetting {
         let task = tokio::spawn(async move {
             let _place = asked.place.take();
             let (id, now) = (random_id()?, this.passphrases.clock.now());
-            let selection = this.passphrases.directory.look(&Look::at_subject(subject, now)).await?.selection;
-            let behind = this.resets.start_reset(new_reset(&id, &selection, &asked, kind, now)).await?;
+            let (selection, source) = this.look(&asked, subject, now).await?;
+            let behind = this.resets.start_reset(this.new_reset(&id, &selection, source, &asked, kind, now)).await?;
             let outcome = this.record(&asked, selection, behind.code(), id.clone(), "reset_started", None);
             let receipt = this.passphrases.trail.record(outcome).await?;
             this.release(&asked).await;
@@ -236,6 +243,59 @@ impl Resetting {
         ended(task).await
     }
 
+    /// Whom the words select, and what his call charges. Nobody takes the same work (A12).
+    async fn look(
+        &self,
+        asked: &Asked,
+        subject: SubjectHints,
+        now: Timestamp,
+    ) -> Result<(Selection, ResetSource), DirectoryError> {
+        let interaction = &asked.interaction;
+        let source = Source {
+            client: &asked.client.name,
+            group: &asked.client.group,
+            interaction: &interaction.id,
+            agent: None,
+            calling_number: interaction.calling_number.as_ref(),
+            attestation: interaction.attestation,
+        };
+        let line = self.rules.line(source.calling_number, source.attestation);
+        let look = Look {
+            subject,
+            whose: look::Whose::Selected,
+            interaction: None,
+            attempt: Some(look::AttemptFrom { line, familiar_since: self.rules.familiar_since(now) }),
+            freshness: Freshness::FromStore,
+            now,
+        };
+        let seen = self.passphrases.directory.look(&look).await?;
+        let numbers = seen.standing.as_ref().map_or(&[][..], |standing| &standing.account.numbers_of_record);
+        let lane = self.rules.lane(&source, numbers, seen.attempt.verified_on_line, now);
+        Ok((seen.selection, self.rules.reset_source(&source, lane)))
+    }
+
+    fn new_reset(
+        &self,
+        id: &str,
+        selection: &Selection,
+        source: ResetSource,
+        asked: &Asked,
+        kind: RecordKind,
+        opened: Timestamp,
+    ) -> NewReset {
+        NewReset {
+            id: id.to_owned(),
+            account: selection.account.clone(),
+            contact: selection.contact.clone(),
+            kind,
+            client: asked.client.name.clone(),
+            channel: asked.interaction.channel,
+            opened,
+            source,
+            settings: self.rules.settings().reset,
+        }
+    }
+
     async fn set(
         &self,
         asked: &Asked,
@@ -299,17 +359,5 @@ impl Resetting {
     fn took_us(&self, arrived: Duration) -> u64 {
         let took = self.passphrases.clock.uptime().saturating_sub(arrived);
         u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
-    }
-}
-
-fn new_reset(id: &str, selection: &Selection, asked: &Asked, kind: RecordKind, opened: Timestamp) -> NewReset {
-    NewReset {
-        id: id.to_owned(),
-        account: selection.account.clone(),
-        contact: selection.contact.clone(),
-        kind,
-        client: asked.client.name.clone(),
-        channel: asked.interaction.channel,
-        opened,
     }
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Aim, Attempt, AttemptId, Charged, DigestKey, Key, Lane, Line, Overflow, Settings, Source, Spread,
     lane::{self, Facts},
+    reset::ResetSource,
 };
 use crate::{
     directory::{AccountSelector, CurrentGeneration, E164, NumberOfRecord, select::folded},
@@ -104,6 +105,19 @@ impl Rules {
                 fleet: self.digest.digest("fleet", &[]),
                 said,
             },
+        }
+    }
+
+    /// The counters of a reset that is asked for from here.
+    #[must_use]
+    pub fn reset_source(&self, source: &Source<'_>, lane: Lane) -> ResetSource {
+        let (group, interaction) = (source.group.as_bytes(), source.interaction.as_bytes());
+        let line = self.line(source.calling_number, source.attestation);
+        ResetSource {
+            interaction: self.digest.digest("reset interaction", &[group, interaction]),
+            line: line.map(|line| self.digest.digest("reset number", &[line.as_bytes()])),
+            client: self.digest.digest("reset client", &[source.client.as_bytes()]),
+            is_familiar: matches!(lane, Lane::Familiar(_)),
         }
     }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{
     budget::{Rule, SPAN},
     floor::Floor,
+    reset::ResetSettings,
 };
 use crate::directory::E164;
 
@@ -40,6 +41,8 @@ pub struct Settings {
     pub carrier_numbers: BTreeSet<E164>,
     /// When to raise an alarm.
     pub alarm: AlarmSettings,
+    /// How many resets of a passphrase a source may begin.
+    pub reset: ResetSettings,
     /// The durable floor.
     pub floor: Floor,
 }
@@ -77,6 +80,7 @@ impl Default for Settings {
             familiar_after_proof_days: 90,
             carrier_numbers: BTreeSet::new(),
             alarm: AlarmSettings::default(),
+            reset: ResetSettings::default(),
             floor: Floor::default(),
         }
     }
@@ -113,6 +117,7 @@ impl Settings {
     /// The first that does not, by its key.
     pub fn validate(&self) -> Result<(), Unsafe> {
         let AlarmSettings { client_accounts, agent_accounts, fleet_accounts, window_minutes } = self.alarm;
+        let ResetSettings { interaction_starts, number_starts, client_starts_per_hour } = self.reset;
         let table = [
             ("throttle.interaction_tries", self.interaction_tries, 1, 10),
             ("throttle.number_failures", self.number_failures, 1, 50),
@@ -128,6 +133,9 @@ impl Settings {
             ("throttle.alarm.agent_accounts", agent_accounts, 2, 10_000),
             ("throttle.alarm.fleet_accounts", fleet_accounts, 2, 10_000),
             ("throttle.alarm.window_minutes", window_minutes, 1, 1440),
+            ("throttle.reset.interaction_starts", interaction_starts, 1, 10),
+            ("throttle.reset.number_starts", number_starts, 1, 50),
+            ("throttle.reset.client_starts_per_hour", client_starts_per_hour, 1, 10_000),
         ];
         for (key, value, least, most) in table {
             if !(least..=most).contains(&value) {
@@ -189,7 +197,7 @@ mod tests {
             change(&mut settings);
             settings.validate().map_err(|error| error.key)
         };
-        let table: [(Change, &str); 10] = [
+        let table: [(Change, &str); 12] = [
             (|s| s.interaction_tries = 0, "throttle.interaction_tries"),
             (|s| s.interaction_tries = 11, "throttle.interaction_tries"),
             (|s| s.number_failures = 0, "throttle.number_failures"),
@@ -199,6 +207,8 @@ mod tests {
             (|s| s.familiar_record_days = 29, "throttle.familiar_record_days"),
             (|s| s.familiar_after_proof_days = 91, "throttle.familiar_after_proof_days"),
             (|s| s.alarm.window_minutes = 0, "throttle.alarm.window_minutes"),
+            (|s| s.reset.interaction_starts = 0, "throttle.reset.interaction_starts"),
+            (|s| s.reset.number_starts = 51, "throttle.reset.number_starts"),
             (|s| s.floor.reopenings = 4, "throttle.floor.failures_to_close"),
         ];
         for (change, key) in table {

@@ -72,7 +72,7 @@ async fn a_call_that_is_dropped_at_any_await_is_decided_and_recorded_all_the_sam
         passphrases: PassphraseParts {
             credentials: Arc::new(SqliteCredentials::new(store.clone(), Settings::default().floor)),
             budgets: Arc::new(SqliteBudgets::new(store, Settings::default())),
-            rules: Rules::new(DigestKey::new(Zeroizing::new([7; 32])), Settings::default()),
+            rules: Arc::new(Rules::new(DigestKey::new(Zeroizing::new([7; 32])), Settings::default())),
             hasher: Arc::new(Hasher::start(size, Cost::CHEAP_FOR_TESTS, Arc::clone(&keys)).unwrap()),
             floor: Duration::from_millis(250),
         },

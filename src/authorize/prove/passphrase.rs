@@ -36,7 +36,7 @@ pub struct PassphraseParts {
     /// Where the windows are.
     pub budgets: Arc<dyn Budgets>,
     /// What an attempt charges.
-    pub rules: Rules,
+    pub rules: Arc<Rules>,
     /// The pool of hashing threads.
     pub hasher: Arc<Hasher>,
     /// No answer to a passphrase leaves earlier than this after its call arrived.

@@ -12,14 +12,15 @@ use super::{
 };
 use crate::{
     directory::{
-        AccountId, Actor, ContactId, Delivery, DirectoryError, RecordKind,
+        AccountId, Actor, ContactId, ContactStatus, Delivery, DirectoryError, RecordKind,
         credential::NewPassphrase,
         reset::{
-            CODE_LIFE, CODES_PER_CONTACT, CODES_WITHIN, DueReset, NewReset, ResetBehind, ResetFinished, ResetTried,
-            ResetTry, Resets, TRIES_PER_CODE,
+            CLIENT_WITHIN, CODE_LIFE, CODES_WITHIN, DueReset, NewReset, ResetBehind, ResetFacts, ResetFinished,
+            ResetTried, ResetTry, Resets, TRIES_PER_CODE,
         },
     },
     notice::Kind,
+    throttle::{Key, reset::SourceStarts},
 };
 
 #[async_trait]
@@ -82,42 +83,74 @@ async fn start(writing: &mut Writing, new: &NewReset) -> Result<ResetBehind, Dir
     writing.execute(delete.bind(since).bind(FORGOTTEN_AT_ONCE)).await?;
     let account = new.account.clone().unwrap_or_else(|| AccountId::new(NOBODY));
     let contact = new.contact.clone().unwrap_or_else(|| ContactId::new(NOBODY));
+    // Whoever counts at a source holds it, in this order and before the contact.
+    for held in [Some(new.source.interaction), new.source.line, Some(new.source.client)].into_iter().flatten() {
+        writing.execute(sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(lock_of(held))).await?;
+    }
     // Whoever counts at a contact holds it, so that no two sidecars count the same place.
     let lock = sqlx::query("SELECT status FROM countersign.contact WHERE id = $1 FOR NO KEY UPDATE");
     let status: Option<String> =
         writing.reading().find(lock.bind(contact.as_str())).await?.map(|row| get(&row, 0)).transpose()?;
-    let count = sqlx::query(
-        "SELECT count(*), coalesce((SELECT version FROM countersign.credential WHERE contact = $1), 0)
-         FROM countersign.passphrase_reset WHERE contact = $1 AND opened > $2 AND due",
-    );
-    let counted = writing.reading().find(count.bind(contact.as_str()).bind(since)).await?;
-    let (codes, version) = counted.map_or(Ok((0, 0)), |row| Ok::<_, DirectoryError>((get(&row, 0)?, get(&row, 1)?)))?;
-    let (codes, version): (i64, i64) = (codes, version);
+    let (starts, codes, version) = counts(writing, new, &contact).await?;
     let found = standing::find_account(writing.reading(), &account).await?;
     let settled = found.and_then(|found| {
         Delivery::settled(found.id, new.kind, found.addresses_of_record, found.numbers_of_record, new.opened)
     });
-    let behind = match (status.as_deref(), settled) {
-        (None, _) => ResetBehind::Nobody,
-        (Some("active"), _) if codes >= i64::from(CODES_PER_CONTACT) => ResetBehind::Spent,
-        (Some("active"), None) => ResetBehind::NothingSettled,
-        (Some("active"), Some(_)) => ResetBehind::Due,
-        (Some(_), _) => ResetBehind::Inactive,
-    };
+    let status = status.map(|status| match status.as_str() {
+        "active" => ContactStatus::Active,
+        _ => ContactStatus::Inactive,
+    });
+    let behind = ResetBehind::of(new, &ResetFacts { starts, status, codes, is_settled: settled.is_some() });
     let insert = sqlx::query(
         "INSERT INTO countersign.passphrase_reset
-             (id, account, contact, kind, client, channel, opened, due, version, tries)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0)",
+             (id, account, contact, kind, client, channel, opened, due, version, tries,
+              interaction, line, familiar, charged)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13)",
     );
     let insert = insert.bind(&new.id).bind(account.as_str()).bind(contact.as_str()).bind(new.kind.code());
     let insert = insert.bind(&new.client).bind(new.channel.code()).bind(Instant(new.opened));
-    writing.execute(insert.bind(behind == ResetBehind::Due).bind(version)).await?;
-    // Whoever is on record hears of it, also of what was refused.
-    if let (Some(contact), false) = (&new.contact, behind == ResetBehind::Nobody) {
+    let insert = insert.bind(behind == ResetBehind::Due).bind(version);
+    let insert = insert.bind(new.source.interaction.as_bytes().as_slice()).bind(line(new));
+    writing.execute(insert.bind(new.source.is_familiar).bind(behind.is_charged())).await?;
+    // Whoever is on record hears of it, also of what was refused to him.
+    if let (Some(contact), true) = (&new.contact, behind.is_told()) {
         let tells = notices::of_event(writing, Kind::ResetStarted, &account, Some(contact), new.opened).await?;
         notices::put(writing, &tells, None, new.opened).await?;
     }
     Ok(behind)
+}
+
+/// What the source has begun, the codes that the contact was given, and the version of his credential.
+async fn counts(
+    writing: &mut Writing,
+    new: &NewReset,
+    contact: &ContactId,
+) -> Result<(SourceStarts, u32, i64), DirectoryError> {
+    let count = sqlx::query(
+        "SELECT (SELECT count(*) FROM countersign.passphrase_reset WHERE interaction = $1 AND opened > $5 AND charged),
+                (SELECT count(*) FROM countersign.passphrase_reset WHERE line = $2 AND opened > $5 AND charged),
+                (SELECT count(*) FROM countersign.passphrase_reset
+                 WHERE client = $3 AND opened > $6 AND charged AND NOT familiar),
+                (SELECT count(*) FROM countersign.passphrase_reset WHERE contact = $4 AND opened > $5 AND due),
+                coalesce((SELECT version FROM countersign.credential WHERE contact = $4), 0)",
+    );
+    let count = count.bind(new.source.interaction.as_bytes().as_slice()).bind(line(new)).bind(&new.client);
+    let count = count.bind(contact.as_str()).bind(before(new.opened, CODES_WITHIN));
+    let counted = writing.reading().find(count.bind(before(new.opened, CLIENT_WITHIN))).await?;
+    let row = counted.ok_or_else(|| super::defect("a count counted nothing"))?;
+    let count = |column| get::<i64>(&row, column).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    let starts = SourceStarts { interaction: count(0)?, line: count(1)?, client: count(2)? };
+    Ok((starts, count(3)?, get(&row, 4)?))
+}
+
+fn line(new: &NewReset) -> Option<&[u8]> {
+    new.source.line.as_ref().map(|line| line.as_bytes().as_slice())
+}
+
+/// The lock of a counter: two that meet wait for each other, and no more.
+fn lock_of(key: Key) -> i64 {
+    let [a, b, c, d, e, f, g, h, ..] = *key.as_bytes();
+    i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 async fn find(reading: &mut Reading, id: &str, now: Timestamp) -> Result<Option<DueReset>, DirectoryError> {

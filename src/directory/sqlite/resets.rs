@@ -12,11 +12,12 @@ use crate::{
         AccountId, Actor, ContactId, ContactStatus, Delivery, DirectoryError, RecordKind,
         credential::NewPassphrase,
         reset::{
-            CODE_LIFE, CODES_PER_CONTACT, CODES_WITHIN, DueReset, NewReset, ResetBehind, ResetFinished, ResetTried,
-            ResetTry, Resets, TRIES_PER_CODE,
+            CLIENT_WITHIN, CODE_LIFE, CODES_WITHIN, DueReset, NewReset, ResetBehind, ResetFacts, ResetFinished,
+            ResetTried, ResetTry, Resets, TRIES_PER_CODE,
         },
     },
     notice::Kind,
+    throttle::{Key, reset::SourceStarts},
 };
 
 #[async_trait]
@@ -56,27 +57,19 @@ fn start(transaction: &WriteTransaction<'_>, new: &NewReset) -> Result<ResetBehi
     )?;
     let account = new.account.clone().unwrap_or_else(|| AccountId::new(NOBODY));
     let contact = new.contact.clone().unwrap_or_else(|| ContactId::new(NOBODY));
-    let codes: Option<u32> = transaction.find_row(
-        "SELECT count(*) FROM passphrase_reset WHERE contact = ?1 AND opened > ?2 AND due = 1",
-        (contact.as_str(), since),
-        |row| row.get(0),
-    )?;
+    let (starts, codes) = counts(transaction, new, &contact)?;
     let found = standing::find_contact(transaction, &contact)?;
     let version: Option<i64> =
         transaction
             .find_row("SELECT version FROM credential WHERE contact = ?1", [contact.as_str()], |row| row.get(0))?;
     let (addresses, numbers) = standing::records_of(transaction, &account)?;
     let settled = Delivery::settled(account.clone(), new.kind, addresses, numbers, new.opened);
-    let behind = match (found, settled) {
-        (None, _) => ResetBehind::Nobody,
-        (Some(contact), _) if contact.status != ContactStatus::Active => ResetBehind::Inactive,
-        (Some(_), _) if codes.unwrap_or_default() >= CODES_PER_CONTACT => ResetBehind::Spent,
-        (Some(_), None) => ResetBehind::NothingSettled,
-        (Some(_), Some(_)) => ResetBehind::Due,
-    };
+    let status = found.map(|contact| contact.status);
+    let behind = ResetBehind::of(new, &ResetFacts { starts, status, codes, is_settled: settled.is_some() });
     transaction.execute(
-        "INSERT INTO passphrase_reset (id, account, contact, kind, client, channel, opened, due, version, tries)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0)",
+        "INSERT INTO passphrase_reset (id, account, contact, kind, client, channel, opened, due, version, tries,
+                                       interaction, line, familiar, charged)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11, ?12, ?13)",
         (
             &new.id,
             account.as_str(),
@@ -87,14 +80,46 @@ fn start(transaction: &WriteTransaction<'_>, new: &NewReset) -> Result<ResetBehi
             new.opened.as_microsecond(),
             behind == ResetBehind::Due,
             version.unwrap_or_default(),
+            new.source.interaction.as_bytes(),
+            new.source.line.as_ref().map(Key::as_bytes),
+            new.source.is_familiar,
+            behind.is_charged(),
         ),
     )?;
-    // Whoever is on record hears of it, also of what was refused.
-    if let (Some(contact), false) = (&new.contact, behind == ResetBehind::Nobody) {
+    // Whoever is on record hears of it, also of what was refused to him.
+    if let (Some(contact), true) = (&new.contact, behind.is_told()) {
         let tells = notices::of_event(transaction, Kind::ResetStarted, &account, Some(contact), new.opened)?;
         notices::put(transaction, &tells, None, new.opened)?;
     }
     Ok(behind)
+}
+
+/// What the source has begun, and the codes that the contact was given.
+fn counts(
+    transaction: &WriteTransaction<'_>,
+    new: &NewReset,
+    contact: &ContactId,
+) -> Result<(SourceStarts, u32), DirectoryError> {
+    let counted = transaction.find_row(
+        "SELECT (SELECT count(*) FROM passphrase_reset WHERE interaction = ?1 AND opened > ?5 AND charged = 1),
+                (SELECT count(*) FROM passphrase_reset WHERE line = ?2 AND opened > ?5 AND charged = 1),
+                (SELECT count(*) FROM passphrase_reset
+                 WHERE client = ?3 AND opened > ?6 AND charged = 1 AND familiar = 0),
+                (SELECT count(*) FROM passphrase_reset WHERE contact = ?4 AND opened > ?5 AND due = 1)",
+        (
+            new.source.interaction.as_bytes(),
+            new.source.line.as_ref().map(Key::as_bytes),
+            &new.client,
+            contact.as_str(),
+            before(new.opened, CODES_WITHIN),
+            before(new.opened, CLIENT_WITHIN),
+        ),
+        |row| {
+            let starts = SourceStarts { interaction: row.get(0)?, line: row.get(1)?, client: row.get(2)? };
+            Ok((starts, row.get(3)?))
+        },
+    )?;
+    counted.ok_or_else(|| super::defect("a count counted nothing"))
 }
 
 fn find(snapshot: &ReadTransaction<'_>, id: &str, now: Timestamp) -> Result<Option<DueReset>, DirectoryError> {

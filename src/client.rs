@@ -55,11 +55,13 @@ pub enum Rpc {
     GetContact,
     /// `DirectoryService.ListContacts`.
     ListContacts,
+    /// `DirectoryService.ReviewAccount`.
+    ReviewAccount,
 }
 
 impl Rpc {
     /// Every RPC.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Authorize,
         Self::BatchAuthorize,
         Self::EndInteraction,
@@ -83,6 +85,7 @@ impl Rpc {
         Self::ListAccounts,
         Self::GetContact,
         Self::ListContacts,
+        Self::ReviewAccount,
     ];
 
     /// The RPC's name, as config, audit and errors spell it.
@@ -112,6 +115,7 @@ impl Rpc {
             Self::ListAccounts => "ListAccounts",
             Self::GetContact => "GetContact",
             Self::ListContacts => "ListContacts",
+            Self::ReviewAccount => "ReviewAccount",
         }
     }
 
@@ -129,7 +133,8 @@ impl Rpc {
             | Self::GetAccount
             | Self::ListAccounts
             | Self::GetContact
-            | Self::ListContacts => false,
+            | Self::ListContacts
+            | Self::ReviewAccount => false,
             Self::GetEscalation
             | Self::ListEscalations
             | Self::WatchEscalations
@@ -149,7 +154,7 @@ impl Rpc {
     #[must_use]
     pub fn names_actor(self) -> bool {
         match self {
-            Self::GetAccount | Self::ListAccounts | Self::GetContact | Self::ListContacts => true,
+            Self::GetAccount | Self::ListAccounts | Self::GetContact | Self::ListContacts | Self::ReviewAccount => true,
             Self::Authorize
             | Self::BatchAuthorize
             | Self::EndInteraction

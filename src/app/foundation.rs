@@ -126,6 +126,11 @@ impl Foundation {
         Managing {
             directory: Arc::clone(&self.directory),
             people: self.stores.people(),
+            reviews: Reviews {
+                source: self.stores.review(),
+                policy: Arc::clone(&policy),
+                clock: Arc::clone(&self.clock),
+            },
             policy,
             trail: Arc::clone(&self.trail),
             clock: Arc::clone(&self.clock),

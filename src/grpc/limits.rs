@@ -111,4 +111,6 @@ limits! {
     LIST_CONTACTS_ACCOUNT = Bytes(64) of "ListContactsRequest.account_id";
     LIST_CONTACTS_PAGE_TOKEN = Bytes(128) of "ListContactsRequest.page_token";
     LIST_CONTACTS_REQUEST_ID = Bytes(128) of "ListContactsRequest.request_id";
+    REVIEW_ACCOUNT_ID = Bytes(64) of "ReviewAccountRequest.account_id";
+    REVIEW_ACCOUNT_REQUEST_ID = Bytes(128) of "ReviewAccountRequest.request_id";
 }

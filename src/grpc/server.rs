@@ -19,7 +19,7 @@ use super::{
     authorization::Authorization,
     call_log::CallLog,
     connections::Connections,
-    directory::Directories,
+    directory::{self, Directories},
     escalation::{Escalation, MOST_WATCHING},
     gate::Gate,
     health::Health,
@@ -301,7 +301,12 @@ impl Opening {
         .max_decoding_message_size(caps.request_bytes);
         let passphrases =
             Passphrases { own: parts.own_passphrases, resetting: parts.resetting, reception: Arc::clone(&reception) };
-        let directories = Directories { managing: parts.managing, reception: Arc::clone(&reception) };
+        let directories = Directories {
+            managing: parts.managing,
+            reception: Arc::clone(&reception),
+            reviewing: Arc::new(Semaphore::new(directory::review::MOST_REVIEWING)),
+            stopped: self.stop.subscribe(),
+        };
         let directories = DirectoryServiceServer::new(directories).max_decoding_message_size(caps.request_bytes);
         let passphrases = PassphraseServiceServer::new(passphrases).max_decoding_message_size(caps.request_bytes);
         let service = AuthorizationServiceServer::new(Authorization { authorizer: parts.authorizer, reception })

@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod read;
+mod review;
 
 pub use read::{ContactFilter, Wanted};
 
@@ -35,6 +36,8 @@ pub struct Managing {
     pub directory: Arc<dyn Directory>,
     /// The same, as far as only this room asks.
     pub people: Arc<dyn PeopleStore>,
+    /// What is amiss in it.
+    pub reviews: super::review::Reviews,
     /// Who may.
     pub policy: Arc<Current>,
     /// What happened.

@@ -172,7 +172,7 @@ fn the_owners_lock_on_number_moves_is_honoured() {
 // proves: S4, S10, A15
 #[test]
 fn each_role_may_do_what_its_description_says_and_no_more() {
-    let company = "account.change account.view address_of_record.change call_detail.view device.change \
+    let company = "account.change account.review account.view address_of_record.change call_detail.view device.change \
                    forwarding.change number.port number_lock.set passphrase.unlock recording.view role.grant role.revoke \
                    routing.change user.change workgroup.change";
     let my8x8 = "account.view billing.change case.open case.update invoice.view order.cancel order.change order.place";
@@ -308,7 +308,14 @@ fn identity_verify_needs_proof_and_no_role_and_never_escalates() {
 #[test]
 fn phone_never_escalates_and_portal_and_chat_do() {
     // What needs no role, what no role opens, and what ends by itself is nothing to ask the primary administrator for.
-    let never = ["identity.verify", "passphrase.change", "passphrase.unlock", "call.discuss", "cpni.use_for_marketing"];
+    let never = [
+        "identity.verify",
+        "passphrase.change",
+        "passphrase.unlock",
+        "account.review",
+        "call.discuss",
+        "cpni.use_for_marketing",
+    ];
     for action in SHIPPED.actions().filter(|action| !action.class.may_be_open()) {
         let expected =
             if never.contains(&action.name.as_str()) { vec![] } else { vec![Channel::Portal, Channel::Chat] };

@@ -181,7 +181,8 @@ async fn send(client: &Client, limit: Limit, length: usize) -> Result<(), String
         | "ListAccountsRequest"
         | "GetContactRequest"
         | "ContactFilter"
-        | "ListContactsRequest" => managed::limits::send(client, field, length).await,
+        | "ListContactsRequest"
+        | "ReviewAccountRequest" => managed::limits::send(client, field, length).await,
         message if message.contains("Escalation") => escalation::limits::send(client, field, length).await,
         _ => client.authorize(one(field, limit.max, length)).await.map(drop),
     };

@@ -12,8 +12,9 @@ use countersign::{
     directory::sample,
     grpc::proto::countersign::v1::{
         Account, Contact, ContactFilter, ContactStatus, DirectoryActor, DirectoryAnswer as Answer, GetAccountRequest,
-        GetContactRequest, ListAccountsRequest, ListContactsRequest, PortalCaller, PortalLogin, SystemActor,
-        address_of_record, directory_actor, directory_service_client::DirectoryServiceClient,
+        GetContactRequest, ListAccountsRequest, ListContactsRequest, PortalCaller, PortalLogin, ReviewAccountRequest,
+        ReviewFinding, SystemActor, address_of_record, directory_actor,
+        directory_service_client::DirectoryServiceClient,
     },
 };
 use prost_types::FieldMask;
@@ -29,6 +30,7 @@ use crate::{
 
 pub mod limits;
 mod reads;
+mod reviews;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

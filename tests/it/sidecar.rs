@@ -36,7 +36,7 @@ const CLIENTS: [(&str, &str); 8] = [
                    "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation",
                    "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase", "UnlockPassphrase",
                    "StartReset", "CompleteReset",
-                   "GetAccount", "ListAccounts", "GetContact", "ListContacts"]
+                   "GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount"]
            channels = ["portal", "chat"]
            asserts = ["portal_login", "agent_id"]"#,
     ),
@@ -66,12 +66,12 @@ const CLIENTS: [(&str, &str); 8] = [
     ),
     (
         "hr",
-        r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts"]
+        r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount"]
            roles = ["company_admin"]"#,
     ),
     (
         "carrier",
-        r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts"]
+        r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount"]
            roles = ["super_admin"]"#,
     ),
     (
@@ -80,7 +80,7 @@ const CLIENTS: [(&str, &str); 8] = [
                    "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation",
                    "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase", "UnlockPassphrase",
                    "StartReset", "CompleteReset",
-                   "GetAccount", "ListAccounts", "GetContact", "ListContacts"]
+                   "GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount"]
            roles = ["company_admin"]
            channels = ["phone", "portal", "chat"]
            asserts = ["portal_login", "agent_id", "calling_number", "attestation"]
@@ -221,6 +221,16 @@ impl Sidecar {
 
     pub async fn change(&self, changes: Vec<Change>) {
         self.running.seed(changes).await.unwrap();
+    }
+
+    /// Makes a change, if the directory takes it.
+    pub async fn try_to_change(&self, change: Change) -> bool {
+        self.running.seed(vec![change]).await.is_ok()
+    }
+
+    /// Clears a contact's own passphrase at Acme, if there is one.
+    pub async fn try_to_clear_passphrase(&self, contact: &str) -> bool {
+        self.running.passphrases().clear(&acme(Some(contact)), Actor::Operator("it".to_owned())).await.unwrap()
     }
 
     /// Sets a contact's passphrase at Acme, or, without one, the primary account passphrase.

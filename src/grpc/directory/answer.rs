@@ -49,7 +49,7 @@ fn next<T>(page: &[T], size: u32, id: impl Fn(&T) -> &str) -> String {
     page.last().filter(|_| is_full).map(|last| page_token(id(last))).unwrap_or_default()
 }
 
-fn outcome(outcome: &Outcome) -> pb::DirectoryAnswer {
+pub(super) fn outcome(outcome: &Outcome) -> pb::DirectoryAnswer {
     match outcome {
         Outcome::Done => pb::DirectoryAnswer::Done,
         Outcome::NotVerified => pb::DirectoryAnswer::NotVerified,

@@ -38,6 +38,10 @@ pub async fn send(client: &Client, field: &str, length: usize) -> Result<(), Sta
             };
             patiently(stub.list_contacts(client.with_token(request))).await.map(drop)
         }
+        "ReviewAccountRequest" => {
+            let request = ReviewAccountRequest { actor, account_id, idle_days: 0, request_id };
+            patiently(stub.review_account(client.with_token(request))).await.map(drop)
+        }
         other => panic!("no request tries the limit of {other}: add one"),
     }
 }

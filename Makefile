@@ -22,7 +22,8 @@ test: install ## Every test
 
 soak: install ## The tests with rounds, again and again: kill -9 under load, guesses at once, revocations at eight sidecars, a million contacts
 	CRASH_ROUNDS=25 ATTACK_ROUNDS=20 FLEET_ROUNDS=50 CHANGE_ROUNDS=200 cargo test --test it -- --nocapture crash:: attackers:: fleet::
-	CRASH_ROUNDS=200 cargo test --test it -- --nocapture crash::no_kill
+	CRASH_ROUNDS=200 cargo test --test it -- --nocapture crash::no_kill crash::management
+	MODEL_STEPS=2000 cargo test --test it -- --nocapture model::
 	TWIN_CASES=5000 cargo test --test it -- --nocapture throttle::twins::
 	for contacts in 200000 1000000; do IMPORT_CONTACTS=$$contacts cargo test --test it -- --nocapture import::load::passphrases; done
 

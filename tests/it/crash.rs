@@ -1,5 +1,7 @@
 //! `kill -9` under load: whatever was answered is in the audit, and the sidecar starts again on what is left.
 
+mod management;
+
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicUsize, Ordering},

@@ -43,20 +43,20 @@ fn rounds() -> usize {
 }
 
 /// Numbers that look random, and can be drawn again: `FLEET_SEED`.
-struct Seed {
+pub struct Seed {
     first: u64,
     state: u64,
 }
 
 impl Seed {
-    fn drawn() -> Self {
+    pub fn drawn() -> Self {
         let drawn = || u64::from(std::process::id()) << 20 ^ uuid::Uuid::new_v4().as_u64_pair().0 >> 40;
         let first = std::env::var("FLEET_SEED").map_or_else(|_| drawn(), |seed| seed.parse().unwrap());
         Self { first, state: first }
     }
 
     /// The next, below this.
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         // splitmix64
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.state ^ self.state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -64,7 +64,7 @@ impl Seed {
         usize::try_from((mixed ^ mixed >> 31) % bound as u64).unwrap()
     }
 
-    fn told(&self) -> String {
+    pub fn told(&self) -> String {
         format!("seed {}", self.first)
     }
 }

@@ -42,6 +42,7 @@ mod managed;
 mod marked;
 mod matrix;
 mod memory;
+mod model;
 mod notices;
 mod observability;
 mod overload;

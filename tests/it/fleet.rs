@@ -24,6 +24,7 @@ mod revoked;
 mod roles;
 mod shared;
 mod siege;
+mod table;
 mod world;
 
 use people::People;

@@ -12,6 +12,7 @@ use countersign::{
 };
 use tonic::Code;
 
+use super::table::{named_in_readme, tests_of};
 use crate::{
     answer::decided,
     passphrase::PHRASE,
@@ -23,7 +24,6 @@ use crate::{
         server::{Server, free_port},
     },
     sidecar::{Home, PATIENT, Sidecar, eventually},
-    tools::read,
 };
 
 const PERMITTED: (Decision, Reason) = (Decision::Allow, Reason::Permitted);
@@ -218,20 +218,5 @@ async fn a_cluster_that_moves_a_slot_and_loses_a_node() {
 /// Every row of the table names a test of this file, and every test stands in it.
 #[test]
 fn the_table_of_the_readme_is_that_of_these_tests() {
-    let readme = read("README.md");
-    let (_, section) = readme.split_once("### When Redis fails").expect("README has the section");
-    let section = section.split("\n##").next().unwrap();
-    let named: std::collections::BTreeSet<_> = section
-        .lines()
-        .filter(|line| line.starts_with('|'))
-        .filter_map(|line| line.trim_end_matches('|').trim_end().rsplit_once('`')?.0.rsplit_once('`'))
-        .map(|(_, test)| test.to_owned())
-        .collect();
-    let source = read("tests/it/fleet/failures.rs");
-    let tests: std::collections::BTreeSet<_> = source
-        .lines()
-        .filter_map(|line| line.strip_prefix("async fn ")?.strip_suffix("() {"))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(named, tests);
+    assert_eq!(named_in_readme("### When Redis fails"), tests_of("tests/it/fleet/failures.rs"));
 }

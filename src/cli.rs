@@ -8,6 +8,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 mod account;
+mod afar;
 mod ask;
 mod audit;
 mod backup;
@@ -25,6 +26,7 @@ mod import;
 mod keys;
 mod notices;
 mod passphrase;
+mod place;
 mod policy;
 mod progress;
 mod review;

@@ -27,6 +27,8 @@ pub mod sockets;
 pub mod status;
 mod trace_context;
 
+pub(crate) use directory::page_token;
+
 /// Generated messages, clients and servers.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, reason = "generated from proto/")]
 pub mod proto {

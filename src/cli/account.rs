@@ -7,18 +7,13 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{
-    door::{Door, Settings, told},
-    on_runtime, table,
-};
-use crate::{
-    directory::{Account as OnRecord, AddressKind},
-    grpc::proto::countersign::admin::v1::{GetAccountRequest, ListAccountsRequest},
-};
+use super::{on_runtime, place::Place, table};
+use crate::directory::{Account as OnRecord, AddressKind};
 
 /// Show accounts
 ///
-/// While a sidecar runs they go through its admin socket; else they read its data themselves.
+/// While a sidecar runs they go through its admin socket; else they read its data themselves. With --server they ask a sidecar as a
+/// client system whose `[[client]]` has roles, as any other program would.
 #[derive(Debug, Args)]
 pub(super) struct Account {
     #[command(subcommand)]
@@ -44,10 +39,11 @@ impl Account {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   countersign account list --config countersign.toml
-  countersign account list --config countersign.toml --after acc-1001 --limit 10 --json")]
+  countersign account list --config countersign.toml --after acc-1001 --limit 10 --json
+  countersign account list --server 127.0.0.1:7443 --token-file hr.token")]
 struct List {
     #[command(flatten)]
-    settings: Settings,
+    place: Place,
     #[command(flatten)]
     page: Page,
     /// Print each account as a JSON object, on a line of its own
@@ -57,13 +53,12 @@ struct List {
 
 impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.settings).await?;
+        let way = self.place.open().await?;
         let mut pages = self.page.pages();
         let mut shown = table::with_heads(["account", "name", "primary admin", "sites", "numbers"]);
         let mut out = io::stdout().lock();
         while let Some((after, limit)) = pages.next() {
-            let page = door.service().list_accounts(ListAccountsRequest { after, limit }).await.map_err(told)?;
-            for json in pages.take(page.into_inner().account_json) {
+            for json in pages.take(way.accounts(after, limit).await?) {
                 let account: OnRecord = serde_json::from_str(&json)?;
                 if self.json {
                     writeln!(out, "{json}")?;
@@ -83,7 +78,7 @@ impl List {
             writeln!(out, "{shown}")?;
             pages.hint(&mut out)?;
         }
-        door.close().await;
+        way.close().await;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -96,7 +91,7 @@ struct Show {
     /// The account
     id: String,
     #[command(flatten)]
-    settings: Settings,
+    place: Place,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -104,14 +99,14 @@ struct Show {
 
 impl Show {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.settings).await?;
-        let answer = door.service().get_account(GetAccountRequest { id: self.id }).await.map_err(told)?.into_inner();
+        let way = self.place.open().await?;
+        let json = way.account(self.id).await?;
         if self.json {
-            writeln!(io::stdout(), "{}", answer.account_json)?;
+            writeln!(io::stdout(), "{json}")?;
         } else {
-            writeln!(io::stdout(), "{}", facts(&serde_json::from_str(&answer.account_json)?))?;
+            writeln!(io::stdout(), "{}", facts(&serde_json::from_str(&json)?))?;
         }
-        door.close().await;
+        way.close().await;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -10,16 +10,19 @@ use clap::{Args, Subcommand};
 use super::{
     account::Page,
     door::{Door, Settings, operator, told},
-    on_runtime, table,
+    on_runtime,
+    place::Place,
+    table,
 };
 use crate::{
     directory::{ContactStatus, Listed, RoleAssignment, Scope},
-    grpc::proto::countersign::admin::v1::{DeactivateContactRequest, GetContactRequest, ListContactsRequest},
+    grpc::proto::countersign::admin::v1::DeactivateContactRequest,
 };
 
 /// Show and deactivate contacts
 ///
-/// While a sidecar runs they go through its admin socket; else they open its data themselves.
+/// While a sidecar runs they go through its admin socket; else they open its data themselves. With --server, list and show ask a sidecar
+/// as a client system whose `[[client]]` has roles.
 #[derive(Debug, Args)]
 pub(super) struct Contact {
     #[command(subcommand)]
@@ -47,11 +50,12 @@ impl Contact {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   countersign contact list --config countersign.toml --account acc-1001
-  countersign contact list --config countersign.toml --limit 1000000 --json")]
+  countersign contact list --config countersign.toml --limit 1000000 --json
+  countersign contact list --server 127.0.0.1:7443 --token-file hr.token --account acc-1001")]
 struct List {
     #[command(flatten)]
-    settings: Settings,
-    /// Of this account alone
+    place: Place,
+    /// Of this account alone; needed with --server
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     account: String,
     #[command(flatten)]
@@ -63,14 +67,12 @@ struct List {
 
 impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.settings).await?;
+        let way = self.place.open().await?;
         let mut pages = self.page.pages();
         let mut shown = table::with_heads(["contact", "account", "name", "status", "roles"]);
         let mut out = io::stdout().lock();
         while let Some((after, limit)) = pages.next() {
-            let request = ListContactsRequest { account_id: self.account.clone(), after, limit };
-            let page = door.service().list_contacts(request).await.map_err(told)?;
-            for json in pages.take(page.into_inner().contact_json) {
+            for json in pages.take(way.contacts(&self.account, after, limit).await?) {
                 let Listed { contact, roles } = serde_json::from_str(&json)?;
                 if self.json {
                     writeln!(out, "{json}")?;
@@ -91,7 +93,7 @@ impl List {
             writeln!(out, "{shown}")?;
             pages.hint(&mut out)?;
         }
-        door.close().await;
+        way.close().await;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -104,7 +106,7 @@ struct Show {
     /// The contact
     id: String,
     #[command(flatten)]
-    settings: Settings,
+    place: Place,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -112,14 +114,14 @@ struct Show {
 
 impl Show {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.settings).await?;
-        let answer = door.service().get_contact(GetContactRequest { id: self.id }).await.map_err(told)?.into_inner();
+        let way = self.place.open().await?;
+        let json = way.contact(self.id).await?;
         if self.json {
-            writeln!(io::stdout(), "{}", answer.contact_json)?;
+            writeln!(io::stdout(), "{json}")?;
         } else {
-            writeln!(io::stdout(), "{}", facts(&serde_json::from_str(&answer.contact_json)?))?;
+            writeln!(io::stdout(), "{}", facts(&serde_json::from_str(&json)?))?;
         }
-        door.close().await;
+        way.close().await;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -8,24 +8,21 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use tonic::Streaming;
 
 use super::{
-    door::{Door, Settings, told},
     import::format,
     on_runtime,
+    place::{Place, Reviewed},
     progress::Progress,
     table,
 };
-use crate::{
-    grpc::proto::countersign::admin::v1::{ReviewRequest, ReviewResponse},
-    review::{Finding, Kind, Severity},
-};
+use crate::review::{Finding, Kind, Severity};
 
 /// Review who is on record: generic names, idle contacts, missing administrators and passphrases
 ///
 /// Changes nothing. Each finding says what it means and what to do; docs/review.md lists them all. While a sidecar runs it goes
-/// through its admin socket; else it reads the data itself.
+/// through its admin socket; else it reads the data itself. With --server it asks a sidecar as a client system whose `[[client]]` has
+/// roles that the policy permits `account.review`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   countersign review acc-1001 --config countersign.toml
@@ -55,7 +52,7 @@ pub(super) struct Review {
     #[arg(long)]
     fail_on_findings: bool,
     #[command(flatten)]
-    settings: Settings,
+    place: Place,
 }
 
 /// A severity, as it is typed.
@@ -82,21 +79,20 @@ impl Review {
     }
 
     async fn review(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.settings).await?;
-        let request = ReviewRequest { account_id: self.account.clone().unwrap_or_default(), idle_days: self.idle_days };
-        let parts = door.service().review(request).await.map_err(told)?.into_inner();
+        let way = self.place.open().await?;
+        let parts = way.review(self.account.clone().unwrap_or_default(), self.idle_days).await?;
         let found = self.show(parts).await;
-        door.close().await;
+        way.close().await;
         let fails = self.fail_on_findings && found? > 0;
         Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
     /// Shows what is found as it comes; says how much there was.
-    async fn show(&self, mut parts: Streaming<ReviewResponse>) -> anyhow::Result<u64> {
+    async fn show(&self, mut parts: Reviewed) -> anyhow::Result<u64> {
         let mut shown = Shown::begin(self)?;
         let mut progress = None;
         let (mut accounts, mut contacts) = (0, 0);
-        while let Some(part) = parts.message().await.map_err(told)? {
+        while let Some(part) = parts.next().await? {
             if progress.is_none() && self.all {
                 progress = Some(Progress::begin("reviewed", "contacts", Some(part.contacts_total))?);
             }

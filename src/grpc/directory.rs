@@ -15,6 +15,7 @@ mod mask;
 pub(super) mod review;
 
 use actor::may_ask;
+pub(crate) use ask::page_token;
 use review::Reviewed;
 
 /// The service.

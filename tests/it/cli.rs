@@ -1,5 +1,7 @@
 //! The command line: its help is a snapshot, its secrets stay out of arguments and output.
 
+mod afar;
+
 use std::{
     fs,
     io::{BufRead, BufReader},

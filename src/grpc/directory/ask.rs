@@ -86,7 +86,7 @@ fn filter(filter: &pb::ContactFilter) -> Parsed<ContactFilter> {
 }
 
 /// The token of a page: a mark, and the id of its last entry. It opens nothing: what is listed is what the actor may see.
-pub(super) fn page_token(last: &str) -> String {
+pub(crate) fn page_token(last: &str) -> String {
     format!("{TOKEN_MARK}{last}")
 }
 

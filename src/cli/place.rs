@@ -1,0 +1,148 @@
+//! Where a command looks: at the data or sidecar of this host, or at a sidecar that it asks as a client system. What comes is the same
+//! JSON either way.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use tonic::Streaming;
+
+use super::{
+    afar::{self, Afar},
+    door::{Door, Settings, operator, told},
+};
+use crate::grpc::proto::countersign::{
+    admin::v1::{
+        GetAccountRequest, GetContactRequest, ListAccountsRequest, ListContactsRequest, ReviewRequest, ReviewResponse,
+    },
+    v1::ReviewAccountResponse,
+};
+
+/// The flags that say where.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// The settings of the sidecar
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "COUNTERSIGN_CONFIG",
+        hide_env_values = true,
+        required_unless_present = "server"
+    )]
+    config: Option<PathBuf>,
+    /// Ask this sidecar instead, as a client system with roles: HOST:PORT on this machine, or unix:PATH
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// The file with that client system's token [or: variable COUNTERSIGN_TOKEN]
+    #[arg(long, value_name = "FILE", requires = "server")]
+    token_file: Option<PathBuf>,
+}
+
+/// An open way there. It must be closed.
+pub(super) enum Way {
+    /// This host's own.
+    Near(Box<Door>),
+    /// Another, as a client system.
+    Afar(Box<Afar>),
+}
+
+impl Place {
+    pub(super) async fn open(&self) -> anyhow::Result<Way> {
+        if let Some(server) = &self.server {
+            return Ok(Way::Afar(Box::new(Afar::open(server, self.token_file.as_ref(), operator()?).await?)));
+        }
+        let config = self.config.clone().context("--config or --server is needed")?;
+        Ok(Way::Near(Box::new(Door::open(&Settings { config }).await?)))
+    }
+}
+
+impl Way {
+    /// Accounts after this id, at most so many, each as JSON.
+    pub(super) async fn accounts(&self, after: String, limit: u32) -> anyhow::Result<Vec<String>> {
+        match self {
+            Self::Near(door) => {
+                let page = door.service().list_accounts(ListAccountsRequest { after, limit }).await.map_err(told)?;
+                Ok(page.into_inner().account_json)
+            }
+            Self::Afar(afar) => all(&afar.accounts(&after, limit).await?),
+        }
+    }
+
+    /// An account as JSON.
+    pub(super) async fn account(&self, id: String) -> anyhow::Result<String> {
+        match self {
+            Self::Near(door) => {
+                Ok(door.service().get_account(GetAccountRequest { id }).await.map_err(told)?.into_inner().account_json)
+            }
+            Self::Afar(afar) => Ok(serde_json::to_string(&afar.account(id).await?)?),
+        }
+    }
+
+    /// Contacts after this id, at most so many, each as JSON; of one account, or (not from afar) of all.
+    pub(super) async fn contacts(&self, account: &str, after: String, limit: u32) -> anyhow::Result<Vec<String>> {
+        match self {
+            Self::Near(door) => {
+                let request = ListContactsRequest { account_id: account.to_owned(), after, limit };
+                Ok(door.service().list_contacts(request).await.map_err(told)?.into_inner().contact_json)
+            }
+            Self::Afar(afar) => all(&afar.contacts(account, &after, limit).await?),
+        }
+    }
+
+    /// A contact with his roles as JSON.
+    pub(super) async fn contact(&self, id: String) -> anyhow::Result<String> {
+        match self {
+            Self::Near(door) => {
+                Ok(door.service().get_contact(GetContactRequest { id }).await.map_err(told)?.into_inner().contact_json)
+            }
+            Self::Afar(afar) => Ok(serde_json::to_string(&afar.contact(id).await?)?),
+        }
+    }
+
+    /// Begins a review of one account, or, when it is empty, of all.
+    pub(super) async fn review(&self, account_id: String, idle_days: u32) -> anyhow::Result<Reviewed> {
+        match self {
+            Self::Near(door) => {
+                let parts = door.service().review(ReviewRequest { account_id, idle_days }).await.map_err(told)?;
+                Ok(Reviewed::Near(parts.into_inner()))
+            }
+            Self::Afar(afar) => Ok(Reviewed::Afar(afar.review(account_id, idle_days).await?)),
+        }
+    }
+
+    /// Closes what was opened.
+    pub(super) async fn close(self) {
+        match self {
+            Self::Near(door) => door.close().await,
+            Self::Afar(_) => {}
+        }
+    }
+}
+
+/// A review, part by part.
+pub(super) enum Reviewed {
+    /// From this host's own.
+    Near(Streaming<ReviewResponse>),
+    /// From another.
+    Afar(Streaming<ReviewAccountResponse>),
+}
+
+impl Reviewed {
+    /// The next part; `None`: that was all.
+    pub(super) async fn next(&mut self) -> anyhow::Result<Option<ReviewResponse>> {
+        match self {
+            Self::Near(parts) => parts.message().await.map_err(told),
+            Self::Afar(parts) => {
+                let Some(part) = parts.message().await.map_err(afar::refused)? else { return Ok(None) };
+                let findings = part.findings.into_iter().map(afar::finding).collect::<Result<Vec<_>, _>>()?;
+                let ReviewAccountResponse { accounts, contacts, contacts_total, .. } = part;
+                Ok(Some(ReviewResponse { finding_json: all(&findings)?, accounts, contacts, contacts_total }))
+            }
+        }
+    }
+}
+
+fn all<T: Serialize>(found: &[T]) -> anyhow::Result<Vec<String>> {
+    Ok(found.iter().map(serde_json::to_string).collect::<Result<_, _>>()?)
+}

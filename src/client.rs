@@ -57,11 +57,31 @@ pub enum Rpc {
     ListContacts,
     /// `DirectoryService.ReviewAccount`.
     ReviewAccount,
+    /// `DirectoryService.CreateContact`.
+    CreateContact,
+    /// `DirectoryService.UpdateContact`.
+    UpdateContact,
+    /// `DirectoryService.DeactivateContact`.
+    DeactivateContact,
+    /// `DirectoryService.AssignRole`.
+    AssignRole,
+    /// `DirectoryService.RevokeRole`.
+    RevokeRole,
+    /// `DirectoryService.TransferPrimaryAdmin`.
+    TransferPrimaryAdmin,
+    /// `DirectoryService.CreateAccount`.
+    CreateAccount,
+    /// `DirectoryService.UpdateAccount`.
+    UpdateAccount,
+    /// `DirectoryService.DeactivateSite`.
+    DeactivateSite,
+    /// `DirectoryService.SetNumberLock`.
+    SetNumberLock,
 }
 
 impl Rpc {
     /// Every RPC.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 34] = [
         Self::Authorize,
         Self::BatchAuthorize,
         Self::EndInteraction,
@@ -86,6 +106,16 @@ impl Rpc {
         Self::GetContact,
         Self::ListContacts,
         Self::ReviewAccount,
+        Self::CreateContact,
+        Self::UpdateContact,
+        Self::DeactivateContact,
+        Self::AssignRole,
+        Self::RevokeRole,
+        Self::TransferPrimaryAdmin,
+        Self::CreateAccount,
+        Self::UpdateAccount,
+        Self::DeactivateSite,
+        Self::SetNumberLock,
     ];
 
     /// The RPC's name, as config, audit and errors spell it.
@@ -116,6 +146,16 @@ impl Rpc {
             Self::GetContact => "GetContact",
             Self::ListContacts => "ListContacts",
             Self::ReviewAccount => "ReviewAccount",
+            Self::CreateContact => "CreateContact",
+            Self::UpdateContact => "UpdateContact",
+            Self::DeactivateContact => "DeactivateContact",
+            Self::AssignRole => "AssignRole",
+            Self::RevokeRole => "RevokeRole",
+            Self::TransferPrimaryAdmin => "TransferPrimaryAdmin",
+            Self::CreateAccount => "CreateAccount",
+            Self::UpdateAccount => "UpdateAccount",
+            Self::DeactivateSite => "DeactivateSite",
+            Self::SetNumberLock => "SetNumberLock",
         }
     }
 
@@ -134,7 +174,17 @@ impl Rpc {
             | Self::ListAccounts
             | Self::GetContact
             | Self::ListContacts
-            | Self::ReviewAccount => false,
+            | Self::ReviewAccount
+            | Self::CreateContact
+            | Self::UpdateContact
+            | Self::DeactivateContact
+            | Self::AssignRole
+            | Self::RevokeRole
+            | Self::TransferPrimaryAdmin
+            | Self::CreateAccount
+            | Self::UpdateAccount
+            | Self::DeactivateSite
+            | Self::SetNumberLock => false,
             Self::GetEscalation
             | Self::ListEscalations
             | Self::WatchEscalations
@@ -154,7 +204,21 @@ impl Rpc {
     #[must_use]
     pub fn names_actor(self) -> bool {
         match self {
-            Self::GetAccount | Self::ListAccounts | Self::GetContact | Self::ListContacts | Self::ReviewAccount => true,
+            Self::GetAccount
+            | Self::ListAccounts
+            | Self::GetContact
+            | Self::ListContacts
+            | Self::ReviewAccount
+            | Self::CreateContact
+            | Self::UpdateContact
+            | Self::DeactivateContact
+            | Self::AssignRole
+            | Self::RevokeRole
+            | Self::TransferPrimaryAdmin
+            | Self::CreateAccount
+            | Self::UpdateAccount
+            | Self::DeactivateSite
+            | Self::SetNumberLock => true,
             Self::Authorize
             | Self::BatchAuthorize
             | Self::EndInteraction

@@ -34,7 +34,7 @@ pub mod review;
 pub mod role;
 pub mod sample;
 pub mod select;
-mod shape;
+pub(crate) mod shape;
 pub mod sqlite;
 pub mod tail;
 

@@ -49,6 +49,14 @@ pub enum ManageError {
     /// The import was not begun.
     #[error("the import must be begun first; run the same command again")]
     NotBegun,
+    /// Another request was answered under this request's id.
+    #[error("another request was answered under this request id")]
+    OtherRequest,
+    /// Nobody of the account would be left who can grant roles.
+    #[error(
+        "nobody of the account would be left who can grant roles: assign an administrator's role to another person first"
+    )]
+    LastAdmin,
     /// The operating system gave no randomness.
     #[error("no randomness from the operating system")]
     Randomness,

@@ -14,7 +14,10 @@ use crate::{
     policy::{AttributeValue, Bundle, Question, Ruling, cool_off},
 };
 
+mod account;
+pub mod change;
 pub mod etag;
+pub mod rules;
 
 /// Who acts.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +67,18 @@ pub enum Refusal {
     NotFound,
     /// He may not; why exactly is for the audit.
     NotPermitted(String),
+    /// He might, with a login of a moment ago.
+    FreshLoginRequired,
+    /// It is not as he saw it any more.
+    ChangedMeanwhile,
+    /// Another has this already: the field.
+    Conflict(&'static str),
+    /// What is asked for cannot be: the field.
+    Invalid(&'static str),
+    /// Nobody would be left who can let others in (S13).
+    LastAdmin,
+    /// The primary administrator hands over before he leaves (S13).
+    PrimaryAdmin,
 }
 
 /// Who asks, by which bundle, and when.
@@ -77,7 +92,12 @@ pub struct Asking<'a> {
     pub now: Timestamp,
     /// How long the cool-off of A31 lasts.
     pub cool_off: SignedDuration,
+    /// A proof older than this is OLD.
+    pub fresh_within: SignedDuration,
 }
+
+/// Who changes something has logged in a moment ago: the portal may have been left open.
+pub const WRITING_LOGIN_AGE: SignedDuration = SignedDuration::from_mins(10);
 
 impl Asking<'_> {
     /// Whether he may see the account and everybody in it; each may see himself besides.
@@ -99,6 +119,24 @@ impl Asking<'_> {
     pub fn may(&self, matter: &Matter<'_>) -> Result<(), Refusal> {
         let method = self.method();
         self.ask(matter, method.best_band())
+    }
+
+    /// Asks policy about a change that touches all of it. Only who may, but for the age of his login, is asked to log in again.
+    ///
+    /// # Errors
+    /// [`Refusal::NotPermitted`], [`Refusal::FreshLoginRequired`].
+    pub fn may_write(&self, matters: &[Matter<'_>]) -> Result<(), Refusal> {
+        for matter in matters {
+            self.may(matter)?;
+        }
+        let Agent::Person(verified) = self.agent else { return Ok(()) };
+        let proof = verified.band(self.now, self.fresh_within);
+        let is_recent = self.now.duration_since(verified.proved_at()) <= WRITING_LOGIN_AGE;
+        if is_recent && matters.iter().all(|matter| self.ask(matter, proof).is_ok()) {
+            Ok(())
+        } else {
+            Err(Refusal::FreshLoginRequired)
+        }
     }
 
     /// How he proved who he is; a system is taken as if it had logged in at this moment.

@@ -28,6 +28,7 @@ mod error;
 mod guidance;
 pub mod matrix;
 mod notices;
+mod reach;
 mod remembered;
 mod situation;
 mod source;

@@ -15,7 +15,7 @@ BEGIN
         GRANT INSERT, UPDATE, DELETE ON countersign.site, countersign.role_assignment, countersign.interaction,
             countersign.credential_hash, countersign.credential_lane, countersign.verified_line,
             countersign.import_founded, countersign.notice,
-            countersign.passphrase_reset TO countersign_sidecar;
+            countersign.passphrase_reset, countersign.directory_request TO countersign_sidecar;
         GRANT UPDATE, DELETE ON countersign.sql_change, countersign.sql_change_row TO countersign_sidecar;
         GRANT INSERT, DELETE ON countersign.number_of_record, countersign.address_of_record, countersign.delivery
             TO countersign_sidecar;

@@ -10,7 +10,7 @@ use crate::{
     audit::{Trail, TrailSettings},
     authorize::Terms,
     clock::Clock,
-    config::Config,
+    config::{self, Config},
     data_dir::DataDir,
     directory::{Credentials, Directory, KeyCheck},
     grpc::admin,
@@ -122,7 +122,7 @@ impl Foundation {
 
     /// The use cases of who reads and changes who is on record.
     #[must_use]
-    pub fn managing(&self, policy: Arc<Current>, login_max_age: SignedDuration, cool_off: SignedDuration) -> Managing {
+    pub fn managing(&self, policy: Arc<Current>, terms: &config::Policy) -> Managing {
         Managing {
             directory: Arc::clone(&self.directory),
             people: self.stores.people(),
@@ -134,8 +134,9 @@ impl Foundation {
             policy,
             trail: Arc::clone(&self.trail),
             clock: Arc::clone(&self.clock),
-            login_max_age,
-            cool_off,
+            login_max_age: terms.login_max_age,
+            cool_off: terms.cool_off,
+            fresh_within: terms.fresh_within,
         }
     }
 
@@ -160,6 +161,7 @@ impl Foundation {
             passphrases: self.passphrases(),
             people: People {
                 directory: Arc::clone(&self.directory),
+                people: self.stores.people(),
                 policy: Arc::clone(&policy),
                 trail: Arc::clone(&self.trail),
                 clock: Arc::clone(&self.clock),

@@ -385,12 +385,30 @@ pub struct DirectoryRecord {
     /// Why exactly it was refused, which the answer does not tell.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cause: Option<String>,
+    /// The field that it is about; never what stands in it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub field: Option<String>,
     /// The accounts that were named or shown.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub accounts: Vec<AccountId>,
     /// The contacts that were named or shown.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub contacts: Vec<ContactId>,
+    /// The role that it is about; `role@site` applies to that site only.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub role: Option<String>,
+    /// The fields that were to be changed; never what stands in them.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub fields: Vec<String>,
+    /// Whether it was only asked whether it could be: nothing was written.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub validate_only: bool,
+    /// The decision id of the answer that was given again: nothing was done twice.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub repeats: Option<String>,
+    /// The directory's revision with the change.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub committed: Option<Revision>,
     /// Revision of the policy bundle.
     pub policy_revision: String,
     /// Revision of the directory at which the actor was read.

@@ -47,8 +47,9 @@ pub const TABLES: [Table; 18] = [
 ];
 
 /// Every table that is not copied, of either store, and why.
-pub const LEFT_OUT: [(&str, &str); 12] = [
+pub const LEFT_OUT: [(&str, &str); 13] = [
     ("passphrase_reset", "codes of ten minutes, bound to what asked for them: they are asked for anew"),
+    ("directory_request", "answers of a day: a request that is sent again after the move is a new one"),
     ("directory_generation", "what is copied begins a life of its own: tokens of before end with the move"),
     ("credential_dummy", "holds nothing: its rows are written so that nobody and somebody take the same work"),
     ("throttle_unit", "attempt windows, which a fleet counts in Redis: a new one is under suspicion at first"),

@@ -103,6 +103,12 @@ fn check_distinct<T: Ord>(field: &'static str, values: impl Iterator<Item = T>) 
     Ok(())
 }
 
+/// Why a field is refused that another contact of the account has.
+pub(crate) const TAKEN: &str = "must be unique within the account";
+
+/// Why a site is not taken away.
+pub(crate) const IN_USE: &str = "must keep a site at which somebody has a role";
+
 /// A refusal, in words that do not quote the value.
 pub(super) fn invalid(field: &'static str, why: impl Into<String>) -> DirectoryError {
     DirectoryError::Invalid { field, why: why.into() }

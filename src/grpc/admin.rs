@@ -442,7 +442,9 @@ fn status(error: ManageError) -> Status {
         | ManageError::ClockOff
         | ManageError::Hash
         | ManageError::Randomness => Status::unavailable(error.to_string()),
-        ManageError::NotBegun => Status::failed_precondition(error.to_string()),
+        ManageError::NotBegun | ManageError::OtherRequest | ManageError::LastAdmin => {
+            Status::failed_precondition(error.to_string())
+        }
         ManageError::Defect(_) => Status::internal(error.to_string()),
     }
 }

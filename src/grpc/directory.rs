@@ -13,6 +13,7 @@ mod answer;
 mod ask;
 mod mask;
 pub(super) mod review;
+mod wish;
 
 use actor::may_ask;
 pub(crate) use ask::page_token;
@@ -101,6 +102,166 @@ impl pb::directory_service_server::DirectoryService for Directories {
             let place = Arc::clone(&self.reviewing).try_acquire_owned().map_err(|_| Refused::overloaded())?;
             let (told, reviewing) = self.managing.review(by, account, idle_after).await?;
             Ok::<_, Refused>(review::answer(&told, reviewing, place, self.stopped.clone()))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn create_contact(
+        &self,
+        request: Request<pb::CreateContactRequest>,
+    ) -> Result<Response<pb::CreateContactResponse>, Status> {
+        let asked = self.reception.asked(Rpc::CreateContact, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let mut request = request.into_inner();
+            let (actor, request_id) = (request.actor.take(), std::mem::take(&mut request.request_id));
+            may_ask(&asked, actor.as_ref())?;
+            let wanted = wish::create_contact(&request, &request_id, actor.as_ref())?;
+            let by = actor::asked(&asked, actor, request_id, place)?;
+            Ok::<_, Refused>(answer::create_contact(&self.managing.write(by, wanted).await?))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn update_contact(
+        &self,
+        request: Request<pb::UpdateContactRequest>,
+    ) -> Result<Response<pb::UpdateContactResponse>, Status> {
+        let asked = self.reception.asked(Rpc::UpdateContact, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let mut request = request.into_inner();
+            let (actor, request_id) = (request.actor.take(), std::mem::take(&mut request.request_id));
+            may_ask(&asked, actor.as_ref())?;
+            let wanted = wish::update_contact(&request, &request_id, actor.as_ref())?;
+            let by = actor::asked(&asked, actor, request_id, place)?;
+            Ok::<_, Refused>(answer::update_contact(&self.managing.write(by, wanted).await?))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn deactivate_contact(
+        &self,
+        request: Request<pb::DeactivateContactRequest>,
+    ) -> Result<Response<pb::DeactivateContactResponse>, Status> {
+        let asked = self.reception.asked(Rpc::DeactivateContact, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let mut request = request.into_inner();
+            let (actor, request_id) = (request.actor.take(), std::mem::take(&mut request.request_id));
+            may_ask(&asked, actor.as_ref())?;
+            let wanted = wish::deactivate_contact(&request, &request_id, actor.as_ref())?;
+            let by = actor::asked(&asked, actor, request_id, place)?;
+            Ok::<_, Refused>(answer::deactivate_contact(&self.managing.write(by, wanted).await?))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn assign_role(
+        &self,
+        request: Request<pb::AssignRoleRequest>,
+    ) -> Result<Response<pb::AssignRoleResponse>, Status> {
+        let asked = self.reception.asked(Rpc::AssignRole, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let mut request = request.into_inner();
+            let (actor, request_id) = (request.actor.take(), std::mem::take(&mut request.request_id));
+            may_ask(&asked, actor.as_ref())?;
+            let wanted = wish::assign_role(&request, &request_id, actor.as_ref())?;
+            let by = actor::asked(&asked, actor, request_id, place)?;
+            Ok::<_, Refused>(answer::assign_role(&self.managing.write(by, wanted).await?))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn revoke_role(
+        &self,
+        request: Request<pb::RevokeRoleRequest>,
+    ) -> Result<Response<pb::RevokeRoleResponse>, Status> {
+        let asked = self.reception.asked(Rpc::RevokeRole, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let mut request = request.into_inner();
+            let (actor, request_id) = (request.actor.take(), std::mem::take(&mut request.request_id));
+            may_ask(&asked, actor.as_ref())?;
+            let wanted = wish::revoke_role(&request, &request_id, actor.as_ref())?;
+            let by = actor::asked(&asked, actor, request_id, place)?;
+            Ok::<_, Refused>(answer::revoke_role(&self.managing.write(by, wanted).await?))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn transfer_primary_admin(
+        &self,
+        request: Request<pb::TransferPrimaryAdminRequest>,
+    ) -> Result<Response<pb::TransferPrimaryAdminResponse>, Status> {
+        let asked = self.reception.asked(Rpc::TransferPrimaryAdmin, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let mut request = request.into_inner();
+            let (actor, request_id) = (request.actor.take(), std::mem::take(&mut request.request_id));
+            may_ask(&asked, actor.as_ref())?;
+            let wanted = wish::transfer_primary_admin(&request, &request_id, actor.as_ref())?;
+            let by = actor::asked(&asked, actor, request_id, place)?;
+            Ok::<_, Refused>(answer::transfer_primary_admin(&self.managing.write(by, wanted).await?))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn create_account(
+        &self,
+        request: Request<pb::CreateAccountRequest>,
+    ) -> Result<Response<pb::CreateAccountResponse>, Status> {
+        let asked = self.reception.asked(Rpc::CreateAccount, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let mut request = request.into_inner();
+            let (actor, request_id) = (request.actor.take(), std::mem::take(&mut request.request_id));
+            may_ask(&asked, actor.as_ref())?;
+            let wanted = wish::account::create_account(&request, &request_id)?;
+            let by = actor::asked(&asked, actor, request_id, place)?;
+            Ok::<_, Refused>(answer::create_account(&self.managing.write(by, wanted).await?))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn update_account(
+        &self,
+        request: Request<pb::UpdateAccountRequest>,
+    ) -> Result<Response<pb::UpdateAccountResponse>, Status> {
+        let asked = self.reception.asked(Rpc::UpdateAccount, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let mut request = request.into_inner();
+            let (actor, request_id) = (request.actor.take(), std::mem::take(&mut request.request_id));
+            may_ask(&asked, actor.as_ref())?;
+            let wanted = wish::account::update_account(&request, &request_id)?;
+            let by = actor::asked(&asked, actor, request_id, place)?;
+            Ok::<_, Refused>(answer::update_account(&self.managing.write(by, wanted).await?))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn deactivate_site(
+        &self,
+        request: Request<pb::DeactivateSiteRequest>,
+    ) -> Result<Response<pb::DeactivateSiteResponse>, Status> {
+        let asked = self.reception.asked(Rpc::DeactivateSite, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let mut request = request.into_inner();
+            let (actor, request_id) = (request.actor.take(), std::mem::take(&mut request.request_id));
+            may_ask(&asked, actor.as_ref())?;
+            let wanted = wish::account::deactivate_site(&request, &request_id)?;
+            let by = actor::asked(&asked, actor, request_id, place)?;
+            Ok::<_, Refused>(answer::deactivate_site(&self.managing.write(by, wanted).await?))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
+    async fn set_number_lock(
+        &self,
+        request: Request<pb::SetNumberLockRequest>,
+    ) -> Result<Response<pb::SetNumberLockResponse>, Status> {
+        let asked = self.reception.asked(Rpc::SetNumberLock, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let mut request = request.into_inner();
+            let (actor, request_id) = (request.actor.take(), std::mem::take(&mut request.request_id));
+            may_ask(&asked, actor.as_ref())?;
+            let wanted = wish::account::set_number_lock(&request, &request_id)?;
+            let by = actor::asked(&asked, actor, request_id, place)?;
+            Ok::<_, Refused>(answer::set_number_lock(&self.managing.write(by, wanted).await?))
         };
         self.reception.respond(&asked, outcome).await
     }

@@ -180,10 +180,14 @@ impl From<ManageError> for Refused {
             ManageError::Directory(error) => Undecided::Directory(error),
             ManageError::ClockOff => Undecided::ClockOff,
             ManageError::Audit(error) => Undecided::Audit(error),
+            ManageError::OtherRequest => Undecided::Invalid {
+                field: "request_id".to_owned(),
+                why: "was that of another request, within the last 24 hours".to_owned(),
+            },
             ManageError::Randomness => Undecided::Randomness,
             ManageError::Defect(what) => Undecided::Defect(what),
             ManageError::Hash => Undecided::Overloaded,
-            ManageError::Unknown(_) | ManageError::Weak(_) | ManageError::NotBegun => {
+            ManageError::Unknown(_) | ManageError::Weak(_) | ManageError::NotBegun | ManageError::LastAdmin => {
                 Undecided::Defect(error.to_string())
             }
         })

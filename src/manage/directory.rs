@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
@@ -24,10 +25,9 @@ use crate::{
     policy::Current,
 };
 
-mod read;
+pub mod read;
 mod review;
-
-pub use read::{ContactFilter, Wanted};
+pub mod write;
 
 /// The use cases, and what they work with.
 #[derive(Clone)]
@@ -48,6 +48,8 @@ pub struct Managing {
     pub login_max_age: SignedDuration,
     /// How long the cool-off of A31 lasts.
     pub cool_off: SignedDuration,
+    /// A proof older than this is OLD.
+    pub fresh_within: SignedDuration,
 }
 
 /// A call, and on whose behalf it is made.
@@ -85,6 +87,18 @@ pub enum Outcome {
     NotFound,
     /// The actor may not.
     NotPermitted,
+    /// The actor might, with a login of a moment ago.
+    FreshLoginRequired,
+    /// It is not as the actor saw it any more.
+    ChangedMeanwhile,
+    /// Another has this already: the field.
+    Conflict(&'static str),
+    /// What is asked for cannot be: the field.
+    Invalid(&'static str),
+    /// Nobody would be left who can let others in.
+    LastAdmin,
+    /// The primary administrator hands over before he leaves.
+    PrimaryAdmin,
 }
 
 impl Outcome {
@@ -96,12 +110,34 @@ impl Outcome {
             Self::NotVerified => "not_verified",
             Self::NotFound => "not_found",
             Self::NotPermitted => "not_permitted",
+            Self::FreshLoginRequired => "fresh_login_required",
+            Self::ChangedMeanwhile => "changed_meanwhile",
+            Self::Conflict(_) => "conflict",
+            Self::Invalid(_) => "invalid",
+            Self::LastAdmin => "last_admin",
+            Self::PrimaryAdmin => "primary_admin",
+        }
+    }
+
+    /// The field that it is about.
+    #[must_use]
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Conflict(field) | Self::Invalid(field) => Some(field),
+            Self::Done
+            | Self::NotVerified
+            | Self::NotFound
+            | Self::NotPermitted
+            | Self::FreshLoginRequired
+            | Self::ChangedMeanwhile
+            | Self::LastAdmin
+            | Self::PrimaryAdmin => None,
         }
     }
 }
 
 /// What is shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
     /// Accounts.
     pub accounts: Vec<Account>,
@@ -173,18 +209,45 @@ struct Found {
     cause: Option<String>,
     accounts: Vec<AccountId>,
     contacts: Vec<ContactId>,
+    role: Option<String>,
+    fields: Vec<String>,
+    /// Nothing was written, by wish.
+    is_rehearsal: bool,
+    /// Nothing was written yet.
+    is_intended: bool,
+    /// It was answered before, under this decision id.
+    repeats: Option<String>,
+    committed: Option<Revision>,
     shown: Shown,
 }
 
 impl Found {
     fn of(outcome: Outcome) -> Self {
-        Self { outcome, cause: None, accounts: Vec::new(), contacts: Vec::new(), shown: Shown::default() }
+        Self {
+            outcome,
+            cause: None,
+            accounts: Vec::new(),
+            contacts: Vec::new(),
+            role: None,
+            fields: Vec::new(),
+            is_rehearsal: false,
+            is_intended: false,
+            repeats: None,
+            committed: None,
+            shown: Shown::default(),
+        }
     }
 
     fn refused(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotFound => Self::of(Outcome::NotFound),
             Refusal::NotPermitted(cause) => Self { cause: Some(cause), ..Self::of(Outcome::NotPermitted) },
+            Refusal::FreshLoginRequired => Self::of(Outcome::FreshLoginRequired),
+            Refusal::ChangedMeanwhile => Self::of(Outcome::ChangedMeanwhile),
+            Refusal::Conflict(field) => Self::of(Outcome::Conflict(field)),
+            Refusal::Invalid(field) => Self::of(Outcome::Invalid(field)),
+            Refusal::LastAdmin => Self::of(Outcome::LastAdmin),
+            Refusal::PrimaryAdmin => Self::of(Outcome::PrimaryAdmin),
         }
     }
 }
@@ -199,9 +262,21 @@ impl Managing {
 
     /// Records an answer; only then there is one.
     async fn tell(&self, asked: &Asked, actor: &Actor, seen: Revision, found: Found) -> Result<Told, ManageError> {
-        let decision_id = random_id()?;
+        self.tell_under(random_id()?, asked, actor, seen, found).await
+    }
+
+    /// The same, under a decision id that was drawn before. Whoever asks again is told the one of before.
+    async fn tell_under(
+        &self,
+        decision_id: String,
+        asked: &Asked,
+        actor: &Actor,
+        seen: Revision,
+        found: Found,
+    ) -> Result<Told, ManageError> {
         let record = self.record(asked, actor, seen, decision_id.clone(), &found);
         let receipt = self.trail.record(record).await?;
+        let decision_id = found.repeats.unwrap_or(decision_id);
         Ok(Told { decision_id, outcome: found.outcome, shown: found.shown, _receipt: receipt })
     }
 
@@ -218,10 +293,16 @@ impl Managing {
             person,
             system,
             decision_id,
-            outcome: found.outcome.code().to_owned(),
+            outcome: if found.is_intended { DirectoryRecord::INTENDED } else { found.outcome.code() }.to_owned(),
             cause: found.cause.clone(),
+            field: found.outcome.field().map(str::to_owned),
             accounts: found.accounts.clone(),
             contacts: found.contacts.clone(),
+            role: found.role.clone(),
+            fields: found.fields.clone(),
+            validate_only: found.is_rehearsal,
+            repeats: found.repeats.clone(),
+            committed: found.committed,
             policy_revision: self.policy.snapshot().revision().to_owned(),
             directory_revision: seen,
             took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),

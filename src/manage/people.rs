@@ -1,4 +1,6 @@
 //! Shows accounts and contacts, deactivates a contact, assigns and revokes roles, on behalf of an operator.
+//!
+//! An operator may all of it, and leaves no account without somebody who can let others in (S13).
 
 use std::sync::Arc;
 
@@ -9,7 +11,9 @@ use crate::{
     directory::{
         Account, AccountId, Actor, Change, Contact, ContactId, ContactStatus, Directory, DirectoryError, Listed,
         Revision, RoleAssignment, RoleName, Scope, Standing,
+        people::{Applied, Decided, PeopleStore},
     },
+    people::rules::{GRANTS, is_admin},
     policy::Current,
 };
 
@@ -18,6 +22,8 @@ use crate::{
 pub struct People {
     /// Who is on record.
     pub directory: Arc<dyn Directory>,
+    /// The same, to commit upon one state of an account alone.
+    pub people: Arc<dyn PeopleStore>,
     /// Which roles there are.
     pub policy: Arc<Current>,
     /// What happened.
@@ -83,15 +89,7 @@ impl People {
     /// [`ManageError`]; the primary administrator needs a successor first (S13).
     pub async fn deactivate(&self, id: &ContactId, actor: Actor) -> Result<Outcome, ManageError> {
         let (this, id) = (self.clone(), id.clone());
-        let task = tokio::spawn(async move {
-            let contact = this.load(&id).await?.contact;
-            if contact.status == ContactStatus::Inactive {
-                return Ok(Outcome::WasSo);
-            }
-            let account = contact.account.clone();
-            let change = Change::PutContact(Contact { status: ContactStatus::Inactive, ..contact });
-            this.change("contact_deactivated", account, id, change, actor).await
-        });
+        let task = tokio::spawn(async move { this.change("contact_deactivated", &id, &Step::Deactivate, actor).await });
         ended(task).await
     }
 
@@ -111,15 +109,8 @@ impl People {
             return Err(unknown_role(bundle.roles(), &role).into());
         }
         let (this, id) = (self.clone(), id.clone());
-        let task = tokio::spawn(async move {
-            let standing = this.load(&id).await?;
-            if has(&standing, &role, &scope) {
-                return Ok(Outcome::WasSo);
-            }
-            let assignment = RoleAssignment { contact: id.clone(), role, scope, granted: this.clock.now() };
-            let change = Change::AssignRole(assignment);
-            this.change("role_assigned", standing.account.id, id, change, actor).await
-        });
+        let task =
+            tokio::spawn(async move { this.change("role_assigned", &id, &Step::Assign(role, scope), actor).await });
         ended(task).await
     }
 
@@ -135,14 +126,8 @@ impl People {
         actor: Actor,
     ) -> Result<Outcome, ManageError> {
         let (this, id) = (self.clone(), id.clone());
-        let task = tokio::spawn(async move {
-            let standing = this.load(&id).await?;
-            if !has(&standing, &role, &scope) {
-                return Ok(Outcome::WasSo);
-            }
-            let change = Change::RevokeRole { contact: id.clone(), role, scope };
-            this.change("role_revoked", standing.account.id, id, change, actor).await
-        });
+        let task =
+            tokio::spawn(async move { this.change("role_revoked", &id, &Step::Revoke(role, scope), actor).await });
         ended(task).await
     }
 
@@ -150,39 +135,96 @@ impl People {
         self.directory.find_standing(id).await?.ok_or(ManageError::Unknown("contact"))
     }
 
-    async fn change(
-        &self,
-        what: &str,
-        account: AccountId,
-        contact: ContactId,
-        change: Change,
-        actor: Actor,
-    ) -> Result<Outcome, ManageError> {
-        let role = match &change {
-            Change::AssignRole(assignment) => Some(assignment.role.at(&assignment.scope)),
-            Change::RevokeRole { role, scope, .. } => Some(role.at(scope)),
-            Change::PutAccount(_)
-            | Change::PutContact(_)
-            | Change::SuspendPassphrase { .. }
-            | Change::SetPrimaryAdmin { .. } => None,
-        };
-        let record = |what: String, directory_revision: Revision| {
-            Record::Change(ChangeRecord {
-                actor: actor.clone(),
-                what,
-                account: Some(account.clone()),
-                contact: Some(contact.clone()),
-                directory_revision,
-                role: role.clone(),
-                import: None,
-            })
-        };
-        let before = self.directory.revision().await?;
-        self.trail.record(record(format!("{what}_intended"), before)).await?;
-        let revision = self.directory.apply(vec![change], actor.clone(), self.clock.now()).await?;
-        self.trail.record(record(what.to_owned(), revision)).await?;
-        Ok(Outcome::Changed)
+    /// Somebody is left who can let others in, when these roles are all that the contact has (S13).
+    async fn leaves_an_admin(&self, standing: &Standing, left: &[RoleAssignment]) -> Result<(), ManageError> {
+        let bundle = self.policy.snapshot();
+        let is_admin = standing.contact.status == ContactStatus::Active && is_admin(&bundle, &standing.assignments);
+        if !is_admin || self::is_admin(&bundle, left) {
+            return Ok(());
+        }
+        let admins: Vec<_> = bundle.roles_that_may(GRANTS).into_iter().collect();
+        match self.people.has_holder_besides(&standing.account.id, &admins, &standing.contact.id).await? {
+            true => Ok(()),
+            false => Err(ManageError::LastAdmin),
+        }
     }
+
+    /// What a step comes to; `None`: it is so already.
+    async fn decide(&self, step: &Step, standing: Standing) -> Result<Option<Change>, ManageError> {
+        let contact = standing.contact.id.clone();
+        Ok(match step {
+            Step::Deactivate if standing.contact.status == ContactStatus::Inactive => None,
+            Step::Deactivate => {
+                // The store says it of the primary administrator, in its own words.
+                if !standing.is_primary_admin() {
+                    self.leaves_an_admin(&standing, &[]).await?;
+                }
+                Some(Change::PutContact(Contact { status: ContactStatus::Inactive, ..standing.contact }))
+            }
+            Step::Assign(role, scope) => {
+                let (role, scope, granted) = (role.clone(), scope.clone(), self.clock.now());
+                let is_new = !has(&standing, &role, &scope);
+                is_new.then_some(Change::AssignRole(RoleAssignment { contact, role, scope, granted }))
+            }
+            Step::Revoke(role, scope) if !has(&standing, role, scope) => None,
+            Step::Revoke(role, scope) => {
+                let is_left = |left: &&RoleAssignment| !(left.role == *role && left.scope == *scope);
+                let left: Vec<_> = standing.assignments.iter().filter(is_left).cloned().collect();
+                self.leaves_an_admin(&standing, &left).await?;
+                Some(Change::RevokeRole { contact, role: role.clone(), scope: scope.clone() })
+            }
+        })
+    }
+
+    /// Decides a change upon what is on record of the contact, and commits it upon that state alone; `None`: it is so already.
+    async fn change(&self, what: &str, contact: &ContactId, step: &Step, actor: Actor) -> Result<Outcome, ManageError> {
+        let mut is_intended = false;
+        for _ in 0..ROUNDS {
+            let as_of = self.directory.revision().await?;
+            let standing = self.load(contact).await?;
+            let account = standing.account.id.clone();
+            let Some(change) = self.decide(step, standing).await? else { return Ok(Outcome::WasSo) };
+            let role = match &change {
+                Change::AssignRole(assignment) => Some(assignment.role.at(&assignment.scope)),
+                Change::RevokeRole { role, scope, .. } => Some(role.at(scope)),
+                Change::PutAccount(_)
+                | Change::PutContact(_)
+                | Change::SuspendPassphrase { .. }
+                | Change::SetPrimaryAdmin { .. } => None,
+            };
+            let record = |what: String, directory_revision: Revision| {
+                Record::Change(ChangeRecord {
+                    actor: actor.clone(),
+                    what,
+                    account: Some(account.clone()),
+                    contact: Some(contact.clone()),
+                    directory_revision,
+                    role: role.clone(),
+                    import: None,
+                })
+            };
+            if !is_intended {
+                self.trail.record(record(format!("{what}_intended"), as_of)).await?;
+                is_intended = true;
+            }
+            let account = account.clone();
+            let decided = Decided { changes: vec![change], account, as_of, request: None, is_rehearsal: false };
+            if let Applied::Done(revision) =
+                self.people.apply_if_unchanged(decided, actor.clone(), self.clock.now()).await?
+            {
+                self.trail.record(record(what.to_owned(), revision)).await?;
+                return Ok(Outcome::Changed);
+            }
+        }
+        Err(DirectoryError::Unavailable("the account changes faster than it can be decided upon".into()).into())
+    }
+}
+
+/// What is to be done to a contact.
+enum Step {
+    Deactivate,
+    Assign(RoleName, Scope),
+    Revoke(RoleName, Scope),
 }
 
 fn unknown_role(known: &[RoleName], role: &RoleName) -> DirectoryError {
@@ -192,6 +234,9 @@ fn unknown_role(known: &[RoleName], role: &RoleName) -> DirectoryError {
 fn has(standing: &Standing, role: &RoleName, scope: &Scope) -> bool {
     standing.assignments.iter().any(|known| known.role == *role && known.scope == *scope)
 }
+
+/// An account that changes so often under one's hands is somebody's script.
+const ROUNDS: usize = 5;
 
 /// A page is read in one snapshot, and sent in one message.
 const LONGEST_PAGE: u32 = 1000;

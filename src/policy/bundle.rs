@@ -15,6 +15,7 @@ use super::{
     checks,
     guidance::{self, Texts},
     notices::{self, NoticeText, NoticeTexts},
+    reach::Reach,
     remembered::Remembered,
     situation::Situation,
     source::{Files, SCHEMA},
@@ -40,6 +41,8 @@ pub struct Bundle {
     texts: Texts,
     notices: NoticeTexts,
     remembered: Remembered,
+    /// How far roles reach.
+    pub(super) reach: Reach,
 }
 
 /// An action, and what is computed about it once.
@@ -99,6 +102,7 @@ impl Bundle {
             texts,
             notices,
             remembered: Remembered::default(),
+            reach: Reach::default(),
         })
     }
 

@@ -85,7 +85,7 @@ impl Condition {
         }
     }
 
-    fn applied<'a>(self, question: Question<'a>) -> Question<'a> {
+    pub(super) fn applied<'a>(self, question: Question<'a>) -> Question<'a> {
         match self {
             Self::Ordinary => question,
             Self::PrimaryAdmin => Question { primary_admin: true, ..question },

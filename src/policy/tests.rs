@@ -2,6 +2,7 @@ use std::sync::LazyLock;
 
 use super::{source::Files, *};
 
+mod reach;
 mod remembered;
 
 static SHIPPED: LazyLock<Bundle> = LazyLock::new(|| Bundle::embedded().unwrap_or_else(|error| panic!("{error}")));

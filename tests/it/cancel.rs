@@ -113,7 +113,7 @@ async fn a_change_that_is_dropped_at_any_await_is_recorded_all_the_same() {
     let Stage { folder: _folder, data: _data, clock, store, trail } = Stage::set().await;
     let mut records = trail.subscribe();
     let policy = Arc::new(Current::new(Bundle::embedded().unwrap()));
-    let people = People { directory: Arc::new(store), policy, trail, clock };
+    let people = People { directory: Arc::new(store.clone()), people: Arc::new(store), policy, trail, clock };
     let (june, actor) = (ContactId::new(sample::JUNE), || Actor::Operator("it".to_owned()));
     let role = || RoleName::new("it_admin");
     for polls in 1..=MOST_POLLS {

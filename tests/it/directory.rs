@@ -26,6 +26,7 @@ mod escalations;
 mod fleet;
 mod interface;
 mod notices;
+mod people;
 mod review;
 mod sql_changes;
 mod tls;

@@ -182,7 +182,21 @@ async fn send(client: &Client, limit: Limit, length: usize) -> Result<(), String
         | "GetContactRequest"
         | "ContactFilter"
         | "ListContactsRequest"
-        | "ReviewAccountRequest" => managed::limits::send(client, field, length).await,
+        | "ReviewAccountRequest"
+        | "ContactProfile"
+        | "CreateContactRequest"
+        | "UpdateContactRequest"
+        | "DeactivateContactRequest"
+        | "AssignRoleRequest"
+        | "RevokeRoleRequest"
+        | "TransferPrimaryAdminRequest"
+        | "AddressOfRecord"
+        | "Site"
+        | "AccountProfile"
+        | "CreateAccountRequest"
+        | "UpdateAccountRequest"
+        | "DeactivateSiteRequest"
+        | "SetNumberLockRequest" => managed::limits::send(client, field, limit.max, length).await,
         message if message.contains("Escalation") => escalation::limits::send(client, field, length).await,
         _ => client.authorize(one(field, limit.max, length)).await.map(drop),
     };

@@ -11,10 +11,14 @@ use countersign::{
     clock::ManualClock,
     directory::sample,
     grpc::proto::countersign::v1::{
-        Account, Contact, ContactFilter, ContactStatus, DirectoryActor, DirectoryAnswer as Answer, GetAccountRequest,
-        GetContactRequest, ListAccountsRequest, ListContactsRequest, PortalCaller, PortalLogin, ReviewAccountRequest,
-        ReviewFinding, SystemActor, address_of_record, directory_actor,
-        directory_service_client::DirectoryServiceClient,
+        Account, AddressOfRecord, AssignRoleRequest, AssignRoleResponse, Contact, ContactFilter, ContactProfile,
+        ContactStatus, CreateAccountRequest, CreateAccountResponse, CreateContactRequest, CreateContactResponse,
+        DeactivateContactRequest, DeactivateContactResponse, DeactivateSiteRequest, DeactivateSiteResponse,
+        DirectoryActor, DirectoryAnswer as Answer, GetAccountRequest, GetContactRequest, ListAccountsRequest,
+        ListContactsRequest, PortalCaller, PortalLogin, ReviewAccountRequest, ReviewFinding, RevokeRoleRequest,
+        RevokeRoleResponse, SetNumberLockRequest, SetNumberLockResponse, SystemActor, TransferPrimaryAdminRequest,
+        TransferPrimaryAdminResponse, UpdateAccountRequest, UpdateAccountResponse, UpdateContactRequest,
+        UpdateContactResponse, address_of_record, directory_actor, directory_service_client::DirectoryServiceClient,
     },
 };
 use prost_types::FieldMask;
@@ -23,15 +27,22 @@ use tonic::{Code, Status, transport::Channel};
 use crate::{
     answer::{invalid_field, refusal},
     escalation::caller,
+    people::shown,
     postgres::{self, Database},
     redis::server::Server,
     sidecar::{Client, Home, PATIENT, Sidecar, manual_clock, patiently, wall_time},
 };
 
+mod accounts;
+mod contacts;
 pub mod limits;
+mod races;
 mod reads;
+mod requests;
 mod reviews;
+mod roles;
 
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A sidecar, on a clock that stands still.
@@ -72,6 +83,21 @@ impl World {
         Desk::of(self.sidecar.client(client), directory_actor::By::System(system))
     }
 
+    /// Who was told what since the start, the newest first: the kind, and to where.
+    async fn notices(&self) -> Vec<(String, String)> {
+        let listed = shown(&self.sidecar.home, &["notices", "--json", "--limit", "1000"]).await;
+        let notice = |line: &str| -> (String, String) {
+            let notice: serde_json::Value = serde_json::from_str(line).unwrap();
+            (notice["kind"].as_str().unwrap().to_owned(), notice["to"].as_str().unwrap().to_owned())
+        };
+        listed.lines().map(notice).collect()
+    }
+
+    /// Whether somebody was told of this, at an address with these words in it.
+    async fn was_told(&self, kind: &str, address: &str) -> bool {
+        self.notices().await.iter().any(|(told, to)| told == kind && to.contains(address))
+    }
+
     fn records(&self) -> Vec<DirectoryRecord> {
         let of_this = |record| if let Record::Directory(record) = record { Some(*record) } else { None };
         self.sidecar.home.records().into_iter().filter_map(of_this).collect()
@@ -101,6 +127,18 @@ macro_rules! over_both_stores {
     };
 }
 use over_both_stores;
+
+/// The calls that change something, on behalf of the desk's actor.
+macro_rules! changes {
+    ($($name:ident: $request:ident -> $response:ident;)+) => {
+        $(async fn $name(&self, request: $request) -> Result<$response, Status> {
+            let request = $request { actor: self.actor(), ..request };
+            let answer = patiently(self.stub.clone().$name(self.client.with_token(request))).await?.into_inner();
+            assert!(!answer.decision_id.is_empty());
+            Ok(answer)
+        })+
+    };
+}
 
 /// From where people are managed, and on whose behalf.
 #[derive(Clone)]
@@ -184,6 +222,53 @@ impl Desk {
         }
     }
 
+    changes! {
+        create_contact: CreateContactRequest -> CreateContactResponse;
+        update_contact: UpdateContactRequest -> UpdateContactResponse;
+        deactivate_contact: DeactivateContactRequest -> DeactivateContactResponse;
+        assign_role: AssignRoleRequest -> AssignRoleResponse;
+        revoke_role: RevokeRoleRequest -> RevokeRoleResponse;
+        transfer_primary_admin: TransferPrimaryAdminRequest -> TransferPrimaryAdminResponse;
+        create_account: CreateAccountRequest -> CreateAccountResponse;
+        update_account: UpdateAccountRequest -> UpdateAccountResponse;
+        deactivate_site: DeactivateSiteRequest -> DeactivateSiteResponse;
+        set_number_lock: SetNumberLockRequest -> SetNumberLockResponse;
+    }
+
+    async fn assign(&self, contact: &str, role: &str, site: &str) -> Answer {
+        self.assign_role(assigning(contact, role, site)).await.unwrap().answer()
+    }
+
+    async fn revoke(&self, contact: &str, role: &str, site: &str) -> Answer {
+        let request = RevokeRoleRequest {
+            contact_id: contact.to_owned(),
+            role: role.to_owned(),
+            site_id: site.to_owned(),
+            ..RevokeRoleRequest::default()
+        };
+        self.revoke_role(request).await.unwrap().answer()
+    }
+
+    async fn deactivate(&self, contact: &str) -> Answer {
+        let request =
+            DeactivateContactRequest { contact_id: contact.to_owned(), ..DeactivateContactRequest::default() };
+        self.deactivate_contact(request).await.unwrap().answer()
+    }
+
+    async fn update(&self, contact: &str, profile: ContactProfile, mask: &[&str]) -> (Answer, String) {
+        let answer = self.update_contact(updating(contact, profile, mask)).await.unwrap();
+        (answer.answer(), answer.field)
+    }
+
+    async fn transfer(&self, account: &str, contact: &str) -> Answer {
+        let request = TransferPrimaryAdminRequest {
+            account_id: account.to_owned(),
+            contact_id: contact.to_owned(),
+            ..TransferPrimaryAdminRequest::default()
+        };
+        self.transfer_primary_admin(request).await.unwrap().answer()
+    }
+
     async fn page(&self, request: ListContactsRequest) -> Result<(Answer, Vec<Contact>, String), Status> {
         let request = ListContactsRequest { actor: self.actor(), ..request };
         let page = patiently(self.stub.clone().list_contacts(self.client.with_token(request))).await?.into_inner();
@@ -210,6 +295,30 @@ impl Desk {
             page_token = next;
         }
     }
+}
+
+fn assigning(contact: &str, role: &str, site: &str) -> AssignRoleRequest {
+    AssignRoleRequest {
+        contact_id: contact.to_owned(),
+        role: role.to_owned(),
+        site_id: site.to_owned(),
+        ..AssignRoleRequest::default()
+    }
+}
+
+fn updating(contact: &str, profile: ContactProfile, mask: &[&str]) -> UpdateContactRequest {
+    UpdateContactRequest {
+        contact_id: contact.to_owned(),
+        profile: Some(profile),
+        update_mask: masked(mask),
+        ..UpdateContactRequest::default()
+    }
+}
+
+fn creating(account: &str, first: &str, last: &str) -> CreateContactRequest {
+    let profile =
+        ContactProfile { first_name: first.to_owned(), last_name: last.to_owned(), ..ContactProfile::default() };
+    CreateContactRequest { account_id: account.to_owned(), profile: Some(profile), ..CreateContactRequest::default() }
 }
 
 fn masked(paths: &[&str]) -> Option<FieldMask> {

@@ -109,6 +109,24 @@ async fn an_operator_cannot_deactivate_the_primary_admin_either() {
     assert!(changes(&home).is_empty(), "what was intended only did not happen");
 }
 
+// proves: S13
+#[tokio::test]
+async fn an_operator_leaves_nobody_without_an_administrator_either() {
+    let sidecar = Sidecar::start().await;
+    let home = &sidecar.home;
+    let revoke = |contact: &'static str, role: &'static str| ["role", "revoke", "--contact", contact, "--role", role];
+    assert_eq!(said(home, &revoke(sample::BEN, "company_admin")).await, "revoked\n", "there is Ada");
+    let refusal = refused(home, &revoke(sample::ADA, "super_admin")).await;
+    assert!(refusal.contains("nobody of the account would be left who can grant roles"), "{refusal}");
+    // At another account it is another who stays, also when he does not answer for it.
+    let lena = ["role", "assign", "--contact", sample::LENA, "--role", "company_admin"];
+    assert_eq!(said(home, &lena).await, "assigned\n");
+    assert_eq!(said(home, &revoke(sample::KARL, "super_admin")).await, "revoked\n");
+    let home = sidecar.stop().await;
+    assert_eq!(refused(&home, &["contact", "deactivate", sample::LENA]).await, refusal, "without a sidecar, too");
+    assert_eq!(changes(&home).len(), 3, "what was intended only did not happen");
+}
+
 // proves: S10
 #[tokio::test]
 async fn roles_are_assigned_and_revoked_where_they_apply_and_that_is_audited() {
@@ -148,7 +166,7 @@ async fn nothing_is_changed_that_cannot_be_recorded() {
     let commands: [&[&str]; 4] = [
         &["role", "assign", "--contact", sample::JUNE, "--role", "it_admin"],
         &["role", "revoke", "--contact", sample::ADA, "--role", "super_admin"],
-        &["contact", "deactivate", sample::BEN],
+        &["contact", "deactivate", sample::GRACE],
         &["passphrase", "clear", "--account", sample::ACME, "--contact", sample::BEN],
     ];
     for arguments in commands {

@@ -36,7 +36,9 @@ const CLIENTS: [(&str, &str); 8] = [
                    "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation",
                    "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase", "UnlockPassphrase",
                    "StartReset", "CompleteReset",
-                   "GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount"]
+                   "GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
+                   "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
+                   "CreateAccount", "UpdateAccount", "DeactivateSite", "SetNumberLock"]
            channels = ["portal", "chat"]
            asserts = ["portal_login", "agent_id"]"#,
     ),
@@ -66,12 +68,16 @@ const CLIENTS: [(&str, &str); 8] = [
     ),
     (
         "hr",
-        r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount"]
+        r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
+                   "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
+                   "CreateAccount", "UpdateAccount", "DeactivateSite", "SetNumberLock"]
            roles = ["company_admin"]"#,
     ),
     (
         "carrier",
-        r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount"]
+        r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
+                   "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
+                   "CreateAccount", "UpdateAccount", "DeactivateSite", "SetNumberLock"]
            roles = ["super_admin"]"#,
     ),
     (
@@ -80,7 +86,9 @@ const CLIENTS: [(&str, &str); 8] = [
                    "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation",
                    "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase", "UnlockPassphrase",
                    "StartReset", "CompleteReset",
-                   "GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount"]
+                   "GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
+                   "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
+                   "CreateAccount", "UpdateAccount", "DeactivateSite", "SetNumberLock"]
            roles = ["company_admin"]
            channels = ["phone", "portal", "chat"]
            asserts = ["portal_login", "agent_id", "calling_number", "attestation"]

@@ -209,7 +209,26 @@ fn no_evidence_override_or_secret_is_on_offer_beyond_what_is_named_here() {
     // Who is on record, by whom policy permits: nothing of it proves anybody, or touches a passphrase.
     let service = pool.get_service_by_name(DIRECTORY_SERVICE_NAME).unwrap();
     let methods: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
-    assert_eq!(methods, ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount"]);
+    assert_eq!(
+        methods,
+        [
+            "GetAccount",
+            "ListAccounts",
+            "GetContact",
+            "ListContacts",
+            "ReviewAccount",
+            "CreateContact",
+            "UpdateContact",
+            "DeactivateContact",
+            "AssignRole",
+            "RevokeRole",
+            "TransferPrimaryAdmin",
+            "CreateAccount",
+            "UpdateAccount",
+            "DeactivateSite",
+            "SetNumberLock"
+        ]
+    );
     let fields = |message: &str| -> Vec<String> {
         let message = pool.get_message_by_name(&format!("countersign.v1.{message}")).unwrap();
         message.fields().map(|field| field.name().to_owned()).collect()

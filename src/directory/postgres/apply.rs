@@ -198,7 +198,7 @@ async fn check_account(reading: &mut Reading, account: &Account) -> Result<(), D
     // A role must not be left with a site that is gone: that would be neither a grant nor a revocation.
     for site in known.iter().flat_map(|known| &known.sites).filter(|site| !account.has_site(&site.id)) {
         if is_a_scope(reading, &account.id, &site.id).await? {
-            return Err(invalid("sites", "must keep a site at which somebody has a role"));
+            return Err(invalid("sites", shape::IN_USE));
         }
     }
     Ok(())
@@ -320,7 +320,7 @@ pub(super) async fn check_unique_fields(reading: &mut Reading, contact: &Contact
         "extension" => "extension",
         _ => "user_id",
     };
-    Err(invalid(field, "must be unique within the account"))
+    Err(invalid(field, shape::TAKEN))
 }
 
 async fn put_contact(rows: &mut DirectoryRows<'_>, contact: &Contact) -> Result<(), DirectoryError> {

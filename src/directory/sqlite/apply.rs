@@ -167,7 +167,7 @@ fn check_account(transaction: &ReadTransaction<'_>, account: &Account) -> Result
     // A role must not be left with a site that is gone: that would be neither a grant nor a revocation.
     for site in known.iter().flat_map(|known| &known.sites).filter(|site| !account.has_site(&site.id)) {
         if is_a_scope(transaction, &account.id, &site.id)? {
-            return Err(invalid("sites", "must keep a site at which somebody has a role"));
+            return Err(invalid("sites", shape::IN_USE));
         }
     }
     Ok(())
@@ -297,7 +297,7 @@ fn check_unique(
     let params = (contact.account.as_str(), folded(value), contact.id.as_str());
     match transaction.find_row(sql, params, |_| Ok(()))? {
         None => Ok(()),
-        Some(()) => Err(invalid(field, "must be unique within the account")),
+        Some(()) => Err(invalid(field, shape::TAKEN)),
     }
 }
 

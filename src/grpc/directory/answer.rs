@@ -44,6 +44,76 @@ pub(super) fn list_contacts(told: &Told, size: u32, mask: &Mask) -> pb::ListCont
     }
 }
 
+pub(super) fn create_contact(told: &Told) -> pb::CreateContactResponse {
+    let Written { decision_id, answer, field, contact, .. } = written(told);
+    pb::CreateContactResponse { decision_id, answer, field, contact }
+}
+
+pub(super) fn update_contact(told: &Told) -> pb::UpdateContactResponse {
+    let Written { decision_id, answer, field, contact, .. } = written(told);
+    pb::UpdateContactResponse { decision_id, answer, field, contact }
+}
+
+pub(super) fn deactivate_contact(told: &Told) -> pb::DeactivateContactResponse {
+    let Written { decision_id, answer, field, contact, .. } = written(told);
+    pb::DeactivateContactResponse { decision_id, answer, field, contact }
+}
+
+pub(super) fn assign_role(told: &Told) -> pb::AssignRoleResponse {
+    let Written { decision_id, answer, field, contact, .. } = written(told);
+    pb::AssignRoleResponse { decision_id, answer, field, contact }
+}
+
+pub(super) fn revoke_role(told: &Told) -> pb::RevokeRoleResponse {
+    let Written { decision_id, answer, field, contact, .. } = written(told);
+    pb::RevokeRoleResponse { decision_id, answer, field, contact }
+}
+
+pub(super) fn transfer_primary_admin(told: &Told) -> pb::TransferPrimaryAdminResponse {
+    let Written { decision_id, answer, field, account, .. } = written(told);
+    pb::TransferPrimaryAdminResponse { decision_id, answer, field, account }
+}
+
+pub(super) fn create_account(told: &Told) -> pb::CreateAccountResponse {
+    let Written { decision_id, answer, field, account, .. } = written(told);
+    pb::CreateAccountResponse { decision_id, answer, field, account }
+}
+
+pub(super) fn update_account(told: &Told) -> pb::UpdateAccountResponse {
+    let Written { decision_id, answer, field, account, .. } = written(told);
+    pb::UpdateAccountResponse { decision_id, answer, field, account }
+}
+
+pub(super) fn deactivate_site(told: &Told) -> pb::DeactivateSiteResponse {
+    let Written { decision_id, answer, field, account, .. } = written(told);
+    pb::DeactivateSiteResponse { decision_id, answer, field, account }
+}
+
+pub(super) fn set_number_lock(told: &Told) -> pb::SetNumberLockResponse {
+    let Written { decision_id, answer, field, account, .. } = written(told);
+    pb::SetNumberLockResponse { decision_id, answer, field, account }
+}
+
+/// What every answer to a change says.
+struct Written {
+    decision_id: String,
+    answer: i32,
+    field: String,
+    account: Option<pb::Account>,
+    contact: Option<pb::Contact>,
+}
+
+fn written(told: &Told) -> Written {
+    let all = Mask::everything();
+    Written {
+        decision_id: told.decision_id().to_owned(),
+        answer: outcome(told.outcome()).into(),
+        field: told.outcome().field().unwrap_or_default().to_owned(),
+        account: told.shown().accounts.first().map(|account| self::account(account, &all)),
+        contact: told.shown().contacts.first().map(|listed| contact(listed, &all)),
+    }
+}
+
 fn next<T>(page: &[T], size: u32, id: impl Fn(&T) -> &str) -> String {
     let is_full = u32::try_from(page.len()).is_ok_and(|length| length >= size);
     page.last().filter(|_| is_full).map(|last| page_token(id(last))).unwrap_or_default()
@@ -55,6 +125,12 @@ pub(super) fn outcome(outcome: &Outcome) -> pb::DirectoryAnswer {
         Outcome::NotVerified => pb::DirectoryAnswer::NotVerified,
         Outcome::NotFound => pb::DirectoryAnswer::NotFound,
         Outcome::NotPermitted => pb::DirectoryAnswer::NotPermitted,
+        Outcome::FreshLoginRequired => pb::DirectoryAnswer::FreshLoginRequired,
+        Outcome::ChangedMeanwhile => pb::DirectoryAnswer::ChangedMeanwhile,
+        Outcome::Conflict(_) => pb::DirectoryAnswer::Conflict,
+        Outcome::Invalid(_) => pb::DirectoryAnswer::Invalid,
+        Outcome::LastAdmin => pb::DirectoryAnswer::LastAdmin,
+        Outcome::PrimaryAdmin => pb::DirectoryAnswer::PrimaryAdmin,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
         ask::{Invalid, Parsed, given, text, visible, within, zero},
         limits::{self, Limit},
     },
-    manage::directory::{ContactFilter, Wanted},
+    manage::directory::read::{ContactFilter, Wanted},
 };
 
 /// The fields of Account that a read mask may name.
@@ -109,11 +109,11 @@ fn page_size(size: u32) -> Parsed<u32> {
     }
 }
 
-fn id(field: &str, id: &str, limit: Limit) -> Parsed<String> {
+pub(super) fn id(field: &str, id: &str, limit: Limit) -> Parsed<String> {
     let id = visible(field, id.to_owned(), limit)?;
     if id.is_empty() { Err(Invalid::required(field)) } else { Ok(id) }
 }
 
-fn correlated(request_id: &str, limit: Limit) -> Parsed<()> {
+pub(super) fn correlated(request_id: &str, limit: Limit) -> Parsed<()> {
     visible("request_id", request_id.to_owned(), limit).map(drop)
 }

@@ -17,6 +17,17 @@ impl Mask {
         }
     }
 
+    /// The fields that an update names, of those that can be changed.
+    pub(super) fn of_update(mask: Option<&prost_types::FieldMask>, known: &[&str]) -> Parsed<Self> {
+        let mask = mask.ok_or_else(|| Invalid::required("update_mask"))?;
+        paths("update_mask", mask, known).map(Some).map(Self)
+    }
+
+    /// All fields.
+    pub(super) fn everything() -> Self {
+        Self(None)
+    }
+
     /// Whether the field is wanted.
     pub(super) fn has(&self, field: &str) -> bool {
         self.0.as_ref().is_none_or(|fields| fields.contains(field))
@@ -25,7 +36,7 @@ impl Mask {
 
 fn paths(field: &str, mask: &prost_types::FieldMask, known: &[&str]) -> Parsed<BTreeSet<String>> {
     if mask.paths.is_empty() {
-        return Err(Invalid::new(field, "names no field; leave it out to mean all"));
+        return Err(Invalid::new(field, "names no field"));
     }
     if mask.paths.len() > known.len() {
         return Err(Invalid::new(field, format!("names more than the {} fields that there are", known.len())));

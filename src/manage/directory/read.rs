@@ -76,7 +76,13 @@ impl Managing {
                 None => Found::of(Outcome::NotVerified),
                 Some(agent) => {
                     let bundle = this.policy.snapshot();
-                    let asking = Asking { bundle: &bundle, agent, now, cool_off: this.cool_off };
+                    let asking = Asking {
+                        bundle: &bundle,
+                        agent,
+                        now,
+                        cool_off: this.cool_off,
+                        fresh_within: this.fresh_within,
+                    };
                     match this.look_up(&asking, &wanted).await? {
                         Ok(shown) => Found { shown, ..Found::of(Outcome::Done) },
                         Err(refusal) => Found::refused(refusal),
@@ -167,7 +173,7 @@ fn contacts(contacts: Vec<Listed>) -> Shown {
 }
 
 /// What the call named, then what else was shown.
-fn named_first<T: PartialEq>(named: Option<T>, shown: impl Iterator<Item = T>) -> Vec<T> {
+pub(super) fn named_first<T: PartialEq>(named: Option<T>, shown: impl Iterator<Item = T>) -> Vec<T> {
     let mut all: Vec<T> = named.into_iter().collect();
     for id in shown {
         if !all.contains(&id) {

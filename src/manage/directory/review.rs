@@ -35,7 +35,13 @@ impl Managing {
                 None => (Found::of(Outcome::NotVerified), None),
                 Some(agent) => {
                     let bundle = this.policy.snapshot();
-                    let asking = Asking { bundle: &bundle, agent, now, cool_off: this.cool_off };
+                    let asking = Asking {
+                        bundle: &bundle,
+                        agent,
+                        now,
+                        cool_off: this.cool_off,
+                        fresh_within: this.fresh_within,
+                    };
                     match this.may_review(&asking, account.as_ref()).await? {
                         Err(refusal) => (Found::refused(refusal), None),
                         Ok(only) => {

@@ -143,13 +143,17 @@ fn a_cool_off_stops_orders_grants_and_routing_and_nothing_else() {
         let best = best(action, Channel::Portal, &held);
         let question = Question { in_cool_off: true, primary_admin: true, marketing_approved: true, ..best };
         let sensitive = [
+            "account.create",
             "address_of_record.change",
             "forwarding.change",
             "number.port",
             "number_lock.lift",
+            "number_of_record.change",
             "order.cancel",
             "order.change",
             "order.place",
+            "primary_admin.name",
+            "primary_admin.transfer",
             "role.grant",
             "routing.change",
         ];
@@ -164,18 +168,20 @@ fn a_cool_off_stops_orders_grants_and_routing_and_nothing_else() {
 #[test]
 fn the_owners_lock_on_number_moves_is_honoured() {
     let held = roles(&["super_admin"]);
-    let question = best(action("number.port"), Channel::Portal, &held);
-    assert_eq!(refused_by(&SHIPPED, &question), None);
-    let locked = Question { number_moves_locked: true, primary_admin: true, ..question };
-    assert_eq!(refused_by(&SHIPPED, &locked).as_deref(), Some("owner-locked-number-moves"));
+    for name in ["number.port", "number_of_record.change"] {
+        let question = best(action(name), Channel::Portal, &held);
+        assert_eq!(refused_by(&SHIPPED, &question), None, "{name}");
+        let locked = Question { number_moves_locked: true, primary_admin: true, ..question };
+        assert_eq!(refused_by(&SHIPPED, &locked).as_deref(), Some("owner-locked-number-moves"), "{name}");
+    }
 }
 
 // proves: S4, S10, A15
 #[test]
 fn each_role_may_do_what_its_description_says_and_no_more() {
     let company = "account.change account.review account.view address_of_record.change call_detail.view device.change \
-                   forwarding.change number.port number_lock.set passphrase.unlock recording.view role.grant role.revoke \
-                   routing.change user.change workgroup.change";
+                   forwarding.change number.port number_lock.set number_of_record.change passphrase.unlock \
+                   primary_admin.name recording.view role.grant role.revoke routing.change user.change workgroup.change";
     let my8x8 = "account.view billing.change case.open case.update invoice.view order.cancel order.change order.place";
     let table = [
         ("company_admin", company),
@@ -197,7 +203,7 @@ fn each_role_may_do_what_its_description_says_and_no_more() {
     for (role, expected) in table {
         assert_eq!(may(&roles(&[role])).join(" "), expected, "{role}");
     }
-    let withheld = ["call.discuss", "cpni.use_for_marketing", "number_lock.lift"];
+    let withheld = ["call.discuss", "cpni.use_for_marketing", "number_lock.lift", "primary_admin.transfer"];
     let names = protected().map(|action| action.name.clone());
     let everything = names.filter(|name| !NEEDS_NO_ROLE.contains(&name.as_str()) && !withheld.contains(&name.as_str()));
     assert_eq!(may(&roles(&["super_admin"])), everything.collect::<Vec<_>>());
@@ -314,6 +320,9 @@ fn phone_never_escalates_and_portal_and_chat_do() {
         "passphrase.change",
         "passphrase.unlock",
         "account.review",
+        "account.create",
+        "primary_admin.name",
+        "primary_admin.transfer",
         "call.discuss",
         "cpni.use_for_marketing",
     ];

@@ -61,9 +61,9 @@ pub(super) async fn gather(store: &Store, now: Timestamp) -> Result<u32, Directo
 async fn tell(writing: &mut Writing, now: Timestamp) -> Result<u32, DirectoryError> {
     writing.execute(sqlx::query("DELETE FROM countersign.sql_change WHERE revision IS NULL")).await?;
     let oldest = "SELECT account, xact::text, revision, before::text, after::text, is_told FROM countersign.sql_change
-                  ORDER BY revision LIMIT 50";
+                  ORDER BY revision LIMIT $1";
     let mut left = WRITTEN_AT_ONCE;
-    for row in writing.reading().rows(sqlx::query(oldest)).await? {
+    for row in writing.reading().rows(sqlx::query(oldest).bind(i64::from(WRITTEN_AT_ONCE))).await? {
         let written = written(&row)?;
         left = left.saturating_sub(tell_one(writing, &written, left, now).await?);
         if left == 0 {

@@ -179,6 +179,18 @@ async fn many(database: &Database, store: &Store, how_many: u32) -> BTreeMap<(Ki
     (1..=how_many).map(|number| ((Kind::EmailChanged, format!("{number}@old.example")), 1)).collect()
 }
 
+#[tokio::test]
+async fn a_backlog_of_many_accounts_is_worked_off_without_a_pause() {
+    let (database, store) = sampled().await;
+    let accounts =
+        "INSERT INTO countersign.account (id, name) SELECT 'acc-m' || n, 'Many ' || n FROM generate_series(1, 250) n";
+    sql_at(&database.as_role("hr"), accounts).await;
+    assert_eq!(waiting(&database).await, "250");
+    assert_eq!(told(&store).await, BTreeMap::new(), "who is new has nobody to tell");
+    assert_eq!(waiting(&database).await, "0");
+    store.close();
+}
+
 // proves: F10
 #[tokio::test]
 async fn two_sidecars_at_once_tell_of_each_row_once() {

@@ -108,7 +108,7 @@ impl Call {
 pub enum Evidence {
     /// Nothing.
     None,
-    /// A support passphrase, typed or spoken; what was spoken may have several readings.
+    /// A support passphrase, typed or spoken; what was spoken may have several readings. Or digits on the keypad.
     Passphrase(Readings),
     /// A portal login that the client system asserts.
     PortalLogin {

@@ -27,11 +27,13 @@ pub enum Method {
     Passphrase,
     /// A login to the portal.
     PortalLogin,
+    /// Digits on the keypad of a telephone: weaker than a passphrase, and by phone only.
+    Keypad,
 }
 
 impl Method {
     /// Every method, the best first.
-    pub const ALL: [Self; 2] = [Self::Passphrase, Self::PortalLogin];
+    pub const ALL: [Self; 3] = [Self::Passphrase, Self::PortalLogin, Self::Keypad];
 
     /// Stable code, for policy, audit, metrics and docs.
     #[must_use]
@@ -39,6 +41,7 @@ impl Method {
         match self {
             Self::Passphrase => "PASSPHRASE",
             Self::PortalLogin => "PORTAL_LOGIN",
+            Self::Keypad => "KEYPAD",
         }
     }
 
@@ -46,7 +49,7 @@ impl Method {
     #[must_use]
     pub fn best_band(self) -> ProofBand {
         match self {
-            Self::Passphrase => ProofBand::ThisCall,
+            Self::Passphrase | Self::Keypad => ProofBand::ThisCall,
             Self::PortalLogin => ProofBand::Fresh,
         }
     }
@@ -55,7 +58,7 @@ impl Method {
     #[must_use]
     pub fn bands(self) -> &'static [ProofBand] {
         match self {
-            Self::Passphrase => &[ProofBand::Old, ProofBand::Fresh, ProofBand::ThisCall],
+            Self::Passphrase | Self::Keypad => &[ProofBand::Old, ProofBand::Fresh, ProofBand::ThisCall],
             Self::PortalLogin => &[ProofBand::Old, ProofBand::Fresh],
         }
     }
@@ -94,7 +97,7 @@ impl ProofBand {
 /// A proof of identity that has been checked, and whom it proves.
 #[derive(Debug)]
 pub enum Proof {
-    /// A support passphrase that was right.
+    /// A support passphrase that was right, or digits on the keypad.
     Passphrase(passphrase::PassphraseProof),
     /// A verification token of this interaction.
     Token(token::TokenProof),
@@ -113,7 +116,7 @@ impl Proof {
 
     fn method(&self) -> Method {
         match self {
-            Self::Passphrase(_) => Method::Passphrase,
+            Self::Passphrase(passphrase) => passphrase.method(),
             Self::Token(token) => token.facts().method,
             Self::PortalLogin(_) => Method::PortalLogin,
         }
@@ -139,7 +142,7 @@ impl Proof {
     fn in_this_interaction(&self) -> bool {
         match self {
             Self::Passphrase(_) => true,
-            Self::Token(token) => token.facts().method == Method::Passphrase,
+            Self::Token(token) => token.facts().method != Method::PortalLogin,
             Self::PortalLogin(_) => false,
         }
     }

@@ -56,6 +56,10 @@ kinds! {
     PassphraseChanged = "passphrase_changed", Person, Change;
     /// A passphrase was cleared.
     PassphraseCleared = "passphrase_cleared", Person, Change;
+    /// Digits for the telephone keypad were set or replaced: another method that verifies (F10).
+    KeypadChanged = "keypad_changed", Person, Change;
+    /// Digits for the telephone keypad were cleared.
+    KeypadCleared = "keypad_cleared", Person, Change;
     /// A passphrase is suspended until it is changed.
     PassphraseSuspended = "passphrase_suspended", Person, Change;
     /// A passphrase that too many failures had closed was opened again.
@@ -107,6 +111,8 @@ impl Kind {
             Self::PassphraseSet
             | Self::PassphraseChanged
             | Self::PassphraseCleared
+            | Self::KeypadChanged
+            | Self::KeypadCleared
             | Self::PassphraseSuspended
             | Self::PassphraseReopened
             | Self::PassphraseUnlocked

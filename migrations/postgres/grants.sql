@@ -10,8 +10,8 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'countersign_sidecar') THEN
         GRANT USAGE ON SCHEMA countersign TO countersign_sidecar;
         GRANT SELECT ON ALL TABLES IN SCHEMA countersign TO countersign_sidecar;
-        GRANT INSERT, UPDATE ON countersign.account, countersign.contact, countersign.credential, countersign.escalation,
-            countersign.activity TO countersign_sidecar;
+        GRANT INSERT, UPDATE ON countersign.account, countersign.contact, countersign.credential, countersign.credential_keypad,
+            countersign.escalation, countersign.activity TO countersign_sidecar;
         GRANT INSERT, UPDATE, DELETE ON countersign.site, countersign.role_assignment, countersign.interaction,
             countersign.credential_hash, countersign.credential_lane, countersign.verified_line,
             countersign.import_founded, countersign.notice,
@@ -21,7 +21,8 @@ BEGIN
             TO countersign_sidecar;
         GRANT INSERT ON countersign.key_check TO countersign_sidecar;
         GRANT UPDATE ON countersign.credential_dummy TO countersign_sidecar;
-        GRANT EXECUTE ON FUNCTION countersign.credential_of, countersign.look, countersign.reserve, countersign.settle,
+        GRANT EXECUTE ON FUNCTION countersign.credential_of, countersign.look, countersign.reserve, countersign.reserve_keypad,
+            countersign.settle, countersign.settle_keypad,
             countersign.lock_directory, countersign.log_change, countersign.raise_generation TO countersign_sidecar;
     END IF;
 

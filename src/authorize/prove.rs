@@ -189,7 +189,7 @@ impl Evidence {
     fn method(&self) -> Option<Method> {
         match self {
             Self::None | Self::VerificationToken(_) => None,
-            Self::Passphrase(_) => Some(Method::Passphrase),
+            Self::Passphrase(readings) => Some(readings.method()),
             Self::PortalLogin { .. } => Some(Method::PortalLogin),
         }
     }
@@ -198,6 +198,7 @@ impl Evidence {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Passphrase(readings) if readings.method() == Method::Keypad => "keypad",
             Self::Passphrase(_) => "passphrase",
             Self::PortalLogin { .. } => "portal_login",
             Self::VerificationToken(_) => "verification_token",

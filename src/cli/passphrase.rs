@@ -19,7 +19,7 @@ use crate::{
         ClearPassphraseRequest, CredentialSelector, GetPassphraseStatusRequest, SetPassphraseRequest,
     },
     identity::{
-        strength::Profile,
+        strength::{Profile, keypad},
         words::{self, Suggestion},
     },
 };
@@ -47,9 +47,11 @@ enum Command {
 #[command(after_help = "Examples:
   countersign passphrase set --config countersign.toml --account acc-1001 --contact con-1001
   countersign passphrase set --config countersign.toml --account acc-1001 --from-stdin < phrase
+  countersign passphrase set --config countersign.toml --account acc-1001 --contact con-1001 --keypad
 
-Without --from-stdin a phrase of words is generated and printed once. A phrase of one's own has at least 15 characters,
-is no common phrase, and holds nothing that is on record about account or contact.")]
+Without --from-stdin a phrase of words, or eight digits, is generated and printed once. A phrase of one's own has at least 15
+characters, is no common phrase, and holds nothing that is on record about account or contact. Digits of one's own are 8 to 12,
+with no date, run or repetition in them.")]
 struct Set {
     #[command(flatten)]
     owner: Owner,
@@ -96,6 +98,9 @@ struct Owner {
     /// The contact; without it: the primary account passphrase, which verifies the primary administrator
     #[arg(long, value_name = "ID")]
     contact: Option<String>,
+    /// The contact's digits for the telephone keypad, which stand beside his own passphrase
+    #[arg(long, requires = "contact")]
+    keypad: bool,
 }
 
 impl Passphrase {
@@ -115,27 +120,31 @@ impl Passphrase {
 impl Set {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let door = Door::open(&self.owner.settings).await?;
+        let mut refused = String::new();
         // A suggestion may hold a name on record by chance; then another one is drawn.
         for _ in 0..DRAWS {
             let phrase = if self.from_stdin {
-                Phrase::Given(secret::from_input("Passphrase")?)
+                Phrase::Given(secret::from_input(if self.owner.keypad { "Digits" } else { "Passphrase" })?)
+            } else if self.owner.keypad {
+                Phrase::Drawn(keypad::draw()?)
             } else {
                 Phrase::Generated(words::suggest(&Profile::default())?)
             };
             match (self.set(&door, phrase.text()).await?, &phrase) {
                 (Outcome::Set, _) => {
-                    if let Phrase::Generated(suggestion) = &phrase {
-                        writeln!(io::stdout(), "{}", suggestion.reveal())?;
+                    match &phrase {
+                        Phrase::Given(_) => {}
+                        Phrase::Generated(_) | Phrase::Drawn(_) => writeln!(io::stdout(), "{}", phrase.text())?,
                     }
                     writeln!(io::stderr(), "set; the audit has it as set by the operator")?;
                     door.close().await;
                     return Ok(ExitCode::SUCCESS);
                 }
                 (Outcome::Refused(why), Phrase::Given(_)) => bail!("{why}"),
-                (Outcome::Refused(_), Phrase::Generated(_)) => {}
+                (Outcome::Refused(why), Phrase::Generated(_) | Phrase::Drawn(_)) => refused = why,
             }
         }
-        bail!("no generated phrase was free of what is on record")
+        bail!("nothing that was generated may be set: {refused}")
     }
 
     async fn set(&self, door: &Door, phrase: &str) -> anyhow::Result<Outcome> {
@@ -165,12 +174,13 @@ enum Outcome {
 enum Phrase {
     Given(zeroize::Zeroizing<String>),
     Generated(Suggestion),
+    Drawn(zeroize::Zeroizing<String>),
 }
 
 impl Phrase {
     fn text(&self) -> &str {
         match self {
-            Self::Given(text) => text,
+            Self::Given(text) | Self::Drawn(text) => text,
             Self::Generated(suggestion) => suggestion.reveal(),
         }
     }
@@ -224,6 +234,10 @@ fn shown(value: &Value) -> String {
 
 impl Owner {
     fn selector(&self) -> CredentialSelector {
-        CredentialSelector { account_id: self.account.clone(), contact_id: self.contact.clone().unwrap_or_default() }
+        CredentialSelector {
+            account_id: self.account.clone(),
+            contact_id: self.contact.clone().unwrap_or_default(),
+            keypad: self.keypad,
+        }
     }
 }

@@ -4,6 +4,10 @@
 //! current primary administrator alone, and only if he never had one of his own. Which credential is tried follows from
 //! the contact, and from nothing else: one that was cleared or suspended never falls back to another (A27, F9).
 //!
+//! Beside his own passphrase a contact may have digits for the *keypad*. They are another secret of the same credential: they count
+//! in its lanes and in its sum, and end with whatever changes or ends the passphrase. Which of the two is tried follows from how it
+//! was entered; neither ever stands in for the other.
+//!
 //! The root knows no store, and no passphrase: only what was derived from one.
 
 use std::fmt;
@@ -63,13 +67,26 @@ pub enum Owner {
     Contact(ContactId),
     /// The primary account passphrase.
     Account(AccountId),
+    /// The keypad digits beside a contact's own passphrase.
+    Keypad(ContactId),
+}
+
+/// Which secret of a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Secret {
+    /// The passphrase.
+    Passphrase,
+    /// The digits for the keypad.
+    Keypad,
 }
 
 /// Whom an attempt aims at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A contact.
+    /// A contact, by his passphrase.
     Contact(ContactId),
+    /// A contact, by his keypad digits.
+    Keypad(ContactId),
     /// Nobody: one of 64 dummy rows is updated in his place, and what comes of it is ignored (A12).
     Nobody {
         /// Which row: `throttle::Attempt::dummy`.
@@ -82,13 +99,26 @@ pub enum Target {
 pub struct CredentialRef {
     id: i64,
     contact: ContactId,
+    secret: Secret,
 }
 
 impl CredentialRef {
     /// The credential that the store knows by `id`, tried for `contact`.
     #[must_use]
     pub fn new(id: i64, contact: ContactId) -> Self {
-        Self { id, contact }
+        Self { id, contact, secret: Secret::Passphrase }
+    }
+
+    /// The same, with its keypad digits tried instead.
+    #[must_use]
+    pub fn by_keypad(self) -> Self {
+        Self { secret: Secret::Keypad, ..self }
+    }
+
+    /// Which secret was tried.
+    #[must_use]
+    pub fn secret(&self) -> Secret {
+        self.secret
     }
 
     /// The store's id.
@@ -302,6 +332,7 @@ pub enum Reopened {
 /// - count and read in one statement on the primary: what is granted is counted, durably, before it is answered;
 /// - count per credential and lane (`throttle::floor`), and never grant when the lane is locked or closed, nor when all
 ///   that was counted since the passphrase was set would sum to more than 100 (N3);
+/// - count the digits for the keypad where the passphrase counts, and grant them only while their version is the credential's;
 /// - never cache anything of a credential;
 /// - write a change with its own revision for everything but a try, a success and a rehash.
 #[async_trait]
@@ -309,13 +340,17 @@ pub trait Credentials: Send + Sync + 'static {
     /// Counts a failure in advance and returns what to compare with. Cancelling leaves it counted.
     async fn reserve(&self, target: &Target, lane: Lane, now: Timestamp) -> Result<Tried, DirectoryError>;
 
-    /// Makes a right passphrase count, if its version still stands, and clears its lane.
+    /// Makes a right passphrase count, if its version still stands, and clears its lane. Right digits for the keypad take back of
+    /// their lane what was counted for digits, and no failure of a passphrase: whoever knows the weaker secret gains no guess at
+    /// the stronger one.
     async fn settle_success(&self, success: Success, now: Timestamp) -> Result<Settled, DirectoryError>;
 
-    /// Sets or replaces a passphrase: a new version, no failures, no suspension.
+    /// Sets or replaces a passphrase: a new version, no failures, no suspension, no digits for the keypad. Or sets or replaces
+    /// those digits: a new version, and what was counted stays counted.
     ///
     /// # Errors
-    /// [`DirectoryError::Invalid`] for an unknown owner or an inactive contact.
+    /// [`DirectoryError::Invalid`] for an unknown owner or an inactive contact, and for digits without a passphrase of the
+    /// contact's own that is set and not suspended.
     async fn set(
         &self,
         owner: &Owner,

@@ -168,8 +168,11 @@ impl AdminService for Admin {
         request: Request<pb::SetPassphraseRequest>,
     ) -> Result<Response<pb::SetPassphraseResponse>, Status> {
         let request = request.into_inner();
-        let passphrase = Passphrase::new(request.passphrase)
-            .map_err(|malformed| Status::invalid_argument(format!("the passphrase {malformed}")))?;
+        let of_keypad = of_keypad(request.credential.as_ref());
+        let passphrase =
+            if of_keypad { Passphrase::keypad(request.passphrase) } else { Passphrase::new(request.passphrase) };
+        let passphrase =
+            passphrase.map_err(|malformed| Status::invalid_argument(format!("the passphrase {malformed}")))?;
         let (whose, actor) = (whose(request.credential)?, operator(request.operator)?);
         self.parts.passphrases.set(&whose, &passphrase, actor).await.map_err(status)?;
         Ok(Response::new(pb::SetPassphraseResponse {}))
@@ -180,8 +183,14 @@ impl AdminService for Admin {
         request: Request<pb::ClearPassphraseRequest>,
     ) -> Result<Response<pb::ClearPassphraseResponse>, Status> {
         let request = request.into_inner();
+        let of_keypad = of_keypad(request.credential.as_ref());
         let (whose, actor) = (whose(request.credential)?, operator(request.operator)?);
-        let existed = self.parts.passphrases.clear(&whose, actor).await.map_err(status)?;
+        let passphrases = &self.parts.passphrases;
+        let existed = match of_keypad {
+            true => passphrases.clear_keypad(&whose, actor).await,
+            false => passphrases.clear(&whose, actor).await,
+        };
+        let existed = existed.map_err(status)?;
         Ok(Response::new(pb::ClearPassphraseResponse { existed }))
     }
 
@@ -189,8 +198,15 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::GetPassphraseStatusRequest>,
     ) -> Result<Response<pb::GetPassphraseStatusResponse>, Status> {
-        let whose = whose(request.into_inner().credential)?;
-        let found = self.parts.passphrases.status(&whose).await.map_err(status)?;
+        let credential = request.into_inner().credential;
+        let of_keypad = of_keypad(credential.as_ref());
+        let whose = whose(credential)?;
+        let passphrases = &self.parts.passphrases;
+        let found = match of_keypad {
+            true => passphrases.keypad_status(&whose).await,
+            false => passphrases.status(&whose).await,
+        };
+        let found = found.map_err(status)?;
         Ok(Response::new(pb::GetPassphraseStatusResponse { status_json: json(&found)? }))
     }
 
@@ -425,6 +441,10 @@ fn whose(selector: Option<pb::CredentialSelector>) -> Result<Whose, Status> {
     let selector = selector.ok_or_else(|| Status::invalid_argument("credential.account_id is required"))?;
     let contact = (!selector.contact_id.is_empty()).then(|| ContactId::new(selector.contact_id));
     Ok(Whose { account: AccountId::new(selector.account_id), contact })
+}
+
+fn of_keypad(selector: Option<&pb::CredentialSelector>) -> bool {
+    selector.is_some_and(|selector| selector.keypad)
 }
 
 fn operator(name: String) -> Result<Actor, Status> {

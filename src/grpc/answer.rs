@@ -110,6 +110,7 @@ fn method(method: Method) -> pb::EvidenceMethod {
     match method {
         Method::Passphrase => pb::EvidenceMethod::Passphrase,
         Method::PortalLogin => pb::EvidenceMethod::PortalLogin,
+        Method::Keypad => pb::EvidenceMethod::Keypad,
     }
 }
 

@@ -263,7 +263,7 @@ fn evidence(evidence: Option<pb::Evidence>) -> Parsed<Evidence> {
     }
 }
 
-/// One text, or the transcripts of one spoken turn.
+/// One text, digits on the keypad, or the transcripts of one spoken turn.
 fn passphrase(message: pb::Passphrase) -> Parsed<Evidence> {
     let entry = message.entry();
     // From here on the texts are wiped, whatever becomes of them.
@@ -274,18 +274,17 @@ fn passphrase(message: pb::Passphrase) -> Parsed<Evidence> {
         within(&format!("{field}[{at}]"), transcript.len(), limits::TRANSCRIPT)?;
     }
     match entry {
-        pb::PassphraseEntry::Typed if transcripts.len() > 1 => {
+        pb::PassphraseEntry::Typed | pb::PassphraseEntry::Keypad if transcripts.len() > 1 => {
             return Err(Invalid::new(field, "takes one entry: only what was SPOKEN has several transcripts"));
         }
-        pb::PassphraseEntry::Typed | pb::PassphraseEntry::Spoken => {}
-        pb::PassphraseEntry::Keypad => {
-            return Err(Invalid::new("evidence.passphrase.entry", "KEYPAD is not supported yet"));
-        }
+        pb::PassphraseEntry::Typed | pb::PassphraseEntry::Spoken | pb::PassphraseEntry::Keypad => {}
         pb::PassphraseEntry::Unspecified => return Err(Invalid::required("evidence.passphrase.entry")),
     }
     let given = transcripts.into_iter().enumerate().map(|(at, mut transcript)| {
-        Passphrase::new(std::mem::take(&mut *transcript))
-            .map_err(|malformed| Invalid::new(format!("{field}[{at}]"), malformed.to_string()))
+        let text = std::mem::take(&mut *transcript);
+        let parsed =
+            if entry == pb::PassphraseEntry::Keypad { Passphrase::keypad(text) } else { Passphrase::new(text) };
+        parsed.map_err(|malformed| Invalid::new(format!("{field}[{at}]"), malformed.to_string()))
     });
     let mut given = given.collect::<Parsed<Vec<_>>>()?.into_iter();
     let first = given.next().ok_or_else(|| Invalid::required(field))?;

@@ -60,8 +60,12 @@ impl pb::passphrase_service_server::PassphraseService for Passphrases {
             if text.is_empty() {
                 return Err(Invalid::required("passphrase").into());
             }
-            let passphrase = Passphrase::new(std::mem::take(&mut *text))
-                .map_err(|malformed| Invalid::new("passphrase", malformed.to_string()))?;
+            let text = std::mem::take(&mut *text);
+            let parsed = match kind {
+                Kind::Own | Kind::Account => Passphrase::new(text),
+                Kind::Keypad => Passphrase::keypad(text),
+            };
+            let passphrase = parsed.map_err(|malformed| Invalid::new("passphrase", malformed.to_string()))?;
             let told = self.own.set(by, kind, passphrase).await?;
             Ok::<_, Refused>(pb::SetPassphraseResponse {
                 decision_id: told.decision_id().to_owned(),
@@ -250,6 +254,7 @@ fn kind(raw: i32) -> Parsed<Kind> {
     match pb::PassphraseKind::try_from(raw) {
         Ok(pb::PassphraseKind::Own) => Ok(Kind::Own),
         Ok(pb::PassphraseKind::Account) => Ok(Kind::Account),
+        Ok(pb::PassphraseKind::Keypad) => Ok(Kind::Keypad),
         Ok(pb::PassphraseKind::Unspecified) | Err(_) => zero("kind", raw, Kind::Own),
     }
 }
@@ -291,6 +296,7 @@ fn of_weakness(weakness: Weakness) -> pb::PassphraseWeakness {
         Weakness::Repetitive => pb::PassphraseWeakness::Repetitive,
         Weakness::Sequence => pb::PassphraseWeakness::Sequence,
         Weakness::OnRecord => pb::PassphraseWeakness::OnRecord,
+        Weakness::Date => pb::PassphraseWeakness::Date,
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{
-    canonical,
+    Method, canonical,
     keys::{KeyRing, Purpose},
     passphrase::Passphrase,
 };
@@ -229,6 +229,7 @@ pub enum Verdict {
 pub struct Match {
     owner: ContactId,
     version: CredentialVersion,
+    method: Method,
     needs_rehash: bool,
 }
 
@@ -238,6 +239,10 @@ impl Match {
     #[must_use]
     pub fn needs_rehash(&self) -> bool {
         self.needs_rehash
+    }
+
+    pub(super) fn method(&self) -> Method {
+        self.method
     }
 
     pub(super) fn into_owner(self) -> (ContactId, CredentialVersion) {
@@ -264,7 +269,8 @@ impl HashPermit {
                 let is_staged = pool.keys.is_staged(Purpose::Pepper, hash.pepper());
                 let newest = if is_staged { hash.pepper() } else { pool.keys.active(Purpose::Pepper).id() };
                 let needs_rehash = hash.is_outdated(pool.cost, newest);
-                let matched = Match { owner: owner.clone(), version, needs_rehash };
+                let method = passphrase.method();
+                let matched = Match { owner: owner.clone(), version, method, needs_rehash };
                 let expected = Zeroizing::new(*hash.output());
                 self.run(&pool.counts.verified, hash.cost(), input, *hash.salt(), move |output| {
                     if bool::from(output.ct_eq(expected.as_slice())) {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::{
-    canonical,
+    Method, canonical,
     hasher::Match,
     keys::Key,
     strength::{self, Profile, Weakness},
@@ -19,6 +19,9 @@ use crate::directory::{ContactId, credential::CredentialVersion};
 /// work is A30).
 pub const MAX_BYTES: usize = 256;
 
+/// The most digits for the keypad: fewer than any passphrase has characters, so that none can be the other.
+pub const MOST_DIGITS: usize = 12;
+
 /// So many transcripts of one spoken turn are taken at most.
 pub const MOST_READINGS: usize = 3;
 
@@ -27,6 +30,7 @@ pub struct Passphrase {
     form: Zeroizing<String>,
     form_1: Zeroizing<String>,
     given_length: usize,
+    method: Method,
 }
 
 /// What a person gave at one turn: one text, or the readings of what was heard. Each is an attempt of its own, so that those
@@ -42,6 +46,9 @@ pub enum Malformed {
     /// Holds NUL or another control character.
     #[error("holds a control character")]
     ControlCharacter,
+    /// Not 1 to [`MOST_DIGITS`] digits.
+    #[error("is not 1 to {MOST_DIGITS} digits from 0 to 9")]
+    NotDigits,
 }
 
 impl Passphrase {
@@ -59,7 +66,26 @@ impl Passphrase {
             return Err(Malformed::ControlCharacter);
         }
         let (form, form_1) = (canonical::form(&text), canonical::form_1(&text));
-        Ok(Self { form, form_1, given_length: canonical::given_length(&text) })
+        Ok(Self { form, form_1, given_length: canonical::given_length(&text), method: Method::Passphrase })
+    }
+
+    /// Takes digits of the telephone keypad and wipes the text. They are a secret of their own: under another name in the digest,
+    /// so that they never count where a passphrase does, nor the other way round.
+    ///
+    /// # Errors
+    /// When it is anything but 1 to [`MOST_DIGITS`] digits.
+    pub fn keypad(text: String) -> Result<Self, Malformed> {
+        let text = Zeroizing::new(text);
+        if !(1..=MOST_DIGITS).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Malformed::NotDigits);
+        }
+        Ok(Self { form: text.clone(), form_1: text.clone(), given_length: text.len(), method: Method::Keypad })
+    }
+
+    /// As what it proves.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.method
     }
 
     /// Whether it may be set for the owner whom `profile` describes (N1, F6).
@@ -67,15 +93,19 @@ impl Passphrase {
     /// # Errors
     /// The first rule that it breaks, never the value.
     pub fn check_strength(&self, profile: &Profile) -> Result<(), Weakness> {
-        strength::check(&self.form, self.given_length, profile)
+        match self.method {
+            Method::Keypad => strength::keypad::check(&self.form, profile),
+            Method::Passphrase | Method::PortalLogin => strength::check(&self.form, self.given_length, profile),
+        }
     }
 
     /// The digest that is hashed in its place, under a pepper (N5), in a version of the canonical form that is
     /// [`canonical::KNOWN`].
     pub(super) fn keyed(&self, pepper: &Key, version: u32) -> Zeroizing<[u8; 32]> {
-        let (keyed_for, form) = match version {
-            1 => ("passphrase form 1", &self.form_1),
-            _ => ("passphrase form 2", &self.form),
+        let (keyed_for, form) = match (self.method, version) {
+            (Method::Keypad, _) => ("keypad form 1", &self.form),
+            (_, 1) => ("passphrase form 1", &self.form_1),
+            (_, _) => ("passphrase form 2", &self.form),
         };
         Zeroizing::new(pepper.mac(keyed_for, &[form.as_bytes()]))
     }
@@ -100,6 +130,12 @@ impl Readings {
         self.0.len()
     }
 
+    /// As what they prove: the same for all.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.0.first().map_or(Method::Passphrase, Passphrase::method)
+    }
+
     /// Each once, in the order in which they were given.
     pub fn iter(&self) -> impl Iterator<Item = &Passphrase> {
         self.0.iter()
@@ -111,6 +147,7 @@ impl Readings {
 pub struct PassphraseProof {
     contact: ContactId,
     version: CredentialVersion,
+    method: Method,
     proved_at: Timestamp,
 }
 
@@ -119,8 +156,9 @@ impl PassphraseProof {
     /// that the store then had. `None` if the passphrase was changed, cleared or suspended in between.
     #[must_use]
     pub fn settle(matched: Match, settled: Option<CredentialVersion>, proved_at: Timestamp) -> Option<Self> {
+        let method = matched.method();
         let (contact, version) = matched.into_owner();
-        (settled == Some(version)).then_some(Self { contact, version, proved_at })
+        (settled == Some(version)).then_some(Self { contact, version, method, proved_at })
     }
 
     /// Whom it proves.
@@ -133,6 +171,12 @@ impl PassphraseProof {
     #[must_use]
     pub fn version(&self) -> CredentialVersion {
         self.version
+    }
+
+    /// By which of its owner's secrets.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.method
     }
 
     /// When.
@@ -185,6 +229,20 @@ mod tests {
             assert_ne!(*typed.keyed(&one, version), *typed.keyed(&other, version));
         }
         assert_ne!(*typed.keyed(&one, 1), *typed.keyed(&one, 2), "no digest counts for two forms");
+    }
+
+    #[test]
+    fn digits_for_the_keypad_are_digits_and_never_a_passphrase() {
+        // proves: A30, F9
+        for text in ["", "1234567890123", "1234 5678", "1234567#", "١٢٣٤٥٦٧٨", "12345678\n"] {
+            assert_eq!(Passphrase::keypad(text.to_owned()).err(), Some(Malformed::NotDigits), "{text:?}");
+        }
+        let pepper = Key::draw().unwrap();
+        let digits = || "73059146".to_owned();
+        let (keyed, said) = (Passphrase::keypad(digits()).unwrap(), Passphrase::new(digits()).unwrap());
+        for version in canonical::KNOWN {
+            assert_ne!(*keyed.keyed(&pepper, version), *said.keyed(&pepper, version));
+        }
     }
 
     #[test]

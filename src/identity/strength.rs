@@ -7,6 +7,8 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use zeroize::Zeroizing;
 
+pub mod keypad;
+
 use super::canonical;
 use crate::directory::{Account, Contact};
 
@@ -24,7 +26,11 @@ const LEAST_CHOICES: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Weakness {
     /// Fewer than [`LEAST_CHARACTERS`].
-    #[error("is shorter than {LEAST_CHARACTERS} characters, not counting punctuation and repeated spaces")]
+    #[error(
+        "is shorter than {LEAST_CHARACTERS} characters, not counting punctuation and repeated spaces, or than {} digits for the \
+         keypad",
+        keypad::LEAST_DIGITS
+    )]
     TooShort,
     /// Little but a phrase that many people choose.
     #[error("is a common phrase, or one with little added")]
@@ -35,6 +41,9 @@ pub enum Weakness {
     /// Runs along the alphabet, the digits or the keyboard.
     #[error("runs along the alphabet, the digits or the keyboard")]
     Sequence,
+    /// Holds a day: a birthday, most likely. Of digits for the keypad only.
+    #[error("holds a date")]
+    Date,
     /// Holds data of the contact or the account.
     #[error("holds a name, number, address or id that is on record")]
     OnRecord,
@@ -49,6 +58,7 @@ impl Weakness {
             Self::Common => "COMMON",
             Self::Repetitive => "REPETITIVE",
             Self::Sequence => "SEQUENCE",
+            Self::Date => "DATE",
             Self::OnRecord => "ON_RECORD",
         }
     }
@@ -160,10 +170,16 @@ fn packed(form: &str) -> Zeroizing<String> {
 
 /// Whether the form consists of one piece at least twice, the last one perhaps cut short, or of very few characters.
 fn is_repetitive(form: &str) -> bool {
+    periodic(form) || form.chars().collect::<BTreeSet<_>>().len() < 5
+}
+
+/// Whether it consists of one piece at least twice, the last one perhaps cut short.
+fn periodic(form: &str) -> bool {
     let characters: Zeroizing<Vec<char>> = Zeroizing::new(form.chars().collect());
     let length = characters.len();
-    let periodic = |period: usize| characters.iter().zip(characters.iter().skip(period)).all(|(one, next)| one == next);
-    (1..=length / 2).any(periodic) || characters.iter().collect::<BTreeSet<_>>().len() < 5
+    let is_period =
+        |period: usize| characters.iter().zip(characters.iter().skip(period)).all(|(one, next)| one == next);
+    (1..=length / 2).any(is_period)
 }
 
 /// How many characters were chosen: all but those that follow from the one before, up or down a row.

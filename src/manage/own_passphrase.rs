@@ -19,7 +19,7 @@ use crate::{
     },
     directory::{
         Actor,
-        credential::{CredentialStatus, Reopened, SetMethod},
+        credential::{CredentialStatus, Owner, Reopened, SetMethod},
         role::effective_roles,
     },
     identity::{
@@ -57,13 +57,24 @@ pub enum Kind {
     Own,
     /// The primary account passphrase.
     Account,
+    /// His digits for the keypad.
+    Keypad,
 }
 
 impl Kind {
+    /// Whose credential that is.
+    fn owner(self, whose: &Whose) -> Owner {
+        match (self, &whose.contact) {
+            (Self::Keypad, Some(contact)) => Owner::Keypad(contact.clone()),
+            (Self::Own | Self::Account | Self::Keypad, _) => whose.owner(),
+        }
+    }
+
     fn code(self) -> &'static str {
         match self {
             Self::Own => "own",
             Self::Account => "account",
+            Self::Keypad => "keypad",
         }
     }
 }
@@ -127,9 +138,13 @@ impl OwnPassphrases {
             if let Err(weakness) = passphrase.check_strength(&profile) {
                 return this.tell(&asked, &proving, Some(kind), Outcome::Weak(weakness)).await;
             }
+            // The keypad stands beside a passphrase of one's own.
+            if kind == Kind::Keypad && !this.passphrases.is_set(&whose).await? {
+                return this.tell(&asked, &proving, Some(kind), Outcome::NotSet).await;
+            }
             let new = this.passphrases.hash(&passphrase, SetMethod::PortalLogin).await?;
             this.intend(&asked, &proving, kind).await?;
-            let (owner, now) = (whose.owner(), this.passphrases.clock.now());
+            let (owner, now) = (kind.owner(&whose), this.passphrases.clock.now());
             this.passphrases.credentials.set(&owner, new, actor(&asked), now).await?;
             this.tell(&asked, &proving, Some(kind), Outcome::Done).await
         });
@@ -149,7 +164,7 @@ impl OwnPassphrases {
                 Ok(whose) => whose,
                 Err(outcome) => return this.tell(&asked, &proving, Some(kind), outcome).await,
             };
-            let (owner, now) = (whose.owner(), this.passphrases.clock.now());
+            let (owner, now) = (kind.owner(&whose), this.passphrases.clock.now());
             let status = this.passphrases.credentials.status(&owner, now).await?;
             if !status.is_some_and(|status| status.is_set) {
                 return this.tell(&asked, &proving, Some(kind), Outcome::NotSet).await;
@@ -201,7 +216,7 @@ impl OwnPassphrases {
                 Err(_) => return Ok((this.tell(&asked, &proving, Some(kind), Outcome::NotVerified).await?, None)),
             };
             let now = this.passphrases.clock.now();
-            let status = this.passphrases.credentials.status(&whose.owner(), now).await?;
+            let status = this.passphrases.credentials.status(&kind.owner(&whose), now).await?;
             let outcome = if status.is_some() { Outcome::Done } else { Outcome::NotSet };
             Ok((this.tell(&asked, &proving, Some(kind), outcome).await?, status))
         });
@@ -333,7 +348,7 @@ impl OwnPassphrases {
 fn whose(verified: &Verified, kind: Kind) -> Option<Whose> {
     let account = verified.account().clone();
     match kind {
-        Kind::Own => Some(Whose { account, contact: Some(verified.contact().clone()) }),
+        Kind::Own | Kind::Keypad => Some(Whose { account, contact: Some(verified.contact().clone()) }),
         Kind::Account if verified.standing().is_primary_admin() => Some(Whose { account, contact: None }),
         Kind::Account => None,
     }

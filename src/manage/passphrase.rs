@@ -10,12 +10,12 @@ use crate::{
     audit::{Record, Trail, ended, record::ChangeRecord},
     clock::Clock,
     directory::{
-        Account, AccountId, AccountSelector, Actor, Contact, ContactId, ContactSelector, Directory, Look, Revision,
-        SubjectHints,
+        Account, AccountId, AccountSelector, Actor, Contact, ContactId, ContactSelector, Directory, DirectoryError,
+        Look, Revision, SubjectHints,
         credential::{CredentialStatus, Credentials, NewPassphrase, Owner, SetMethod, StoredHashText},
     },
     identity::{
-        canonical,
+        Method, canonical,
         hasher::{HashPermit, Hasher, Patience},
         passphrase::Passphrase,
         strength::Profile,
@@ -62,14 +62,29 @@ impl Passphrases {
     /// [`ManageError`]; the old one stands then.
     pub async fn set(&self, whose: &Whose, passphrase: &Passphrase, actor: Actor) -> Result<(), ManageError> {
         passphrase.check_strength(&self.profile(whose).await?).map_err(ManageError::Weak)?;
+        let (owner, what) = match passphrase.method() {
+            Method::Keypad => (whose.keypad()?, "keypad_set"),
+            Method::Passphrase | Method::PortalLogin => (whose.owner(), "passphrase_set"),
+        };
+        if let Owner::Keypad(_) = owner
+            && !self.is_set(whose).await?
+        {
+            return Err(invalid("passphrase", "is to be set before the keypad"));
+        }
         let new = self.hash(passphrase, SetMethod::Operator).await?;
         let (this, whose) = (self.clone(), whose.clone());
         let task = tokio::spawn(async move {
-            this.intend("passphrase_set", &whose, &actor).await?;
-            let revision = this.credentials.set(&whose.owner(), new, actor.clone(), this.clock.now()).await?;
-            this.record("passphrase_set", &whose, actor, revision).await
+            this.intend(what, &whose, &actor).await?;
+            let revision = this.credentials.set(&owner, new, actor.clone(), this.clock.now()).await?;
+            this.record(what, &whose, actor, revision).await
         });
         ended(task).await
+    }
+
+    /// Whether this very passphrase is set, and not suspended: then digits for the keypad may stand beside it.
+    pub(super) async fn is_set(&self, whose: &Whose) -> Result<bool, ManageError> {
+        let status = self.credentials.status(&whose.owner(), self.clock.now()).await?;
+        Ok(status.is_some_and(|status| status.is_set && status.suspended_at.is_none()))
     }
 
     /// Hashes what is to be set.
@@ -94,16 +109,34 @@ impl Passphrases {
     /// # Errors
     /// [`ManageError`].
     pub async fn clear(&self, whose: &Whose, actor: Actor) -> Result<bool, ManageError> {
+        self.cleared(whose, whose.owner(), "passphrase_cleared", actor).await
+    }
+
+    /// Clears a contact's digits for the keypad, and records that. Says whether there were any.
+    ///
+    /// # Errors
+    /// [`ManageError`].
+    pub async fn clear_keypad(&self, whose: &Whose, actor: Actor) -> Result<bool, ManageError> {
+        self.cleared(whose, whose.keypad()?, "keypad_cleared", actor).await
+    }
+
+    async fn cleared(
+        &self,
+        whose: &Whose,
+        owner: Owner,
+        what: &'static str,
+        actor: Actor,
+    ) -> Result<bool, ManageError> {
         self.on_record(whose).await?;
-        let status = self.credentials.status(&whose.owner(), self.clock.now()).await?;
+        let status = self.credentials.status(&owner, self.clock.now()).await?;
         if !status.is_some_and(|status| status.is_set) {
             return Ok(false);
         }
         let (this, whose) = (self.clone(), whose.clone());
         let task = tokio::spawn(async move {
-            this.intend("passphrase_cleared", &whose, &actor).await?;
-            let revision = this.credentials.clear(&whose.owner(), actor.clone(), this.clock.now()).await?;
-            this.record("passphrase_cleared", &whose, actor, revision).await?;
+            this.intend(what, &whose, &actor).await?;
+            let revision = this.credentials.clear(&owner, actor.clone(), this.clock.now()).await?;
+            this.record(what, &whose, actor, revision).await?;
             Ok(true)
         });
         ended(task).await
@@ -116,6 +149,15 @@ impl Passphrases {
     pub async fn status(&self, whose: &Whose) -> Result<Option<CredentialStatus>, ManageError> {
         self.on_record(whose).await?;
         Ok(self.credentials.status(&whose.owner(), self.clock.now()).await?)
+    }
+
+    /// How a contact's digits for the keypad stand, likewise.
+    ///
+    /// # Errors
+    /// [`ManageError`].
+    pub async fn keypad_status(&self, whose: &Whose) -> Result<Option<CredentialStatus>, ManageError> {
+        self.on_record(whose).await?;
+        Ok(self.credentials.status(&whose.keypad()?, self.clock.now()).await?)
     }
 
     /// The account, and the contact whose data counts: the owner, or the primary administrator.
@@ -158,7 +200,19 @@ impl Passphrases {
     }
 }
 
+fn invalid(field: &'static str, why: &str) -> ManageError {
+    ManageError::Directory(DirectoryError::Invalid { field, why: why.to_owned() })
+}
+
 impl Whose {
+    /// The digits for the keypad, which only a contact has.
+    fn keypad(&self) -> Result<Owner, ManageError> {
+        match &self.contact {
+            Some(contact) => Ok(Owner::Keypad(contact.clone())),
+            None => Err(invalid("contact", "is required for a keypad")),
+        }
+    }
+
     pub(super) fn owner(&self) -> Owner {
         match &self.contact {
             Some(contact) => Owner::Contact(contact.clone()),

@@ -83,6 +83,7 @@ impl Bundle {
         let notices = notices::parse(files, &catalogue.default_locale)?;
         checks::every_question_fits(files, &catalogue, &rules)?;
         checks::opens_no_more_than_it_may(files, &catalogue, &rules)?;
+        checks::keypads_are_of_telephones(files, &catalogue, &rules)?;
         checks::remedies_are_open(files, &catalogue, &rules)?;
         let entries: Vec<Entry> = catalogue
             .actions

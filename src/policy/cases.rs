@@ -328,7 +328,7 @@ impl Reader<'_> {
             None => usual,
             Some(code) => Method::ALL.into_iter().find(|method| method.code() == code.as_ref()).ok_or_else(|| {
                 let problem = format!("{} is no method", code.as_ref());
-                self.fault(code, problem, "the methods are PASSPHRASE and PORTAL_LOGIN")
+                self.fault(code, problem, "the methods are PASSPHRASE, PORTAL_LOGIN and KEYPAD")
             })?,
         };
         let Some(proof) = &raw.proof else { return Ok(Shown::Nothing) };

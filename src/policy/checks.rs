@@ -136,6 +136,27 @@ fn opened_by(rules: &Rules, action: &Action) -> Option<(String, Channel)> {
     None
 }
 
+/// Digits on the keypad prove by phone only.
+pub(super) fn keypads_are_of_telephones(
+    files: &Files,
+    catalogue: &Catalogue,
+    rules: &Rules,
+) -> Result<(), BundleError> {
+    for action in catalogue.actions.values().filter(|action| !action.class.may_be_open()) {
+        for channel in [Channel::Portal, Channel::Chat] {
+            if somebody_is_permitted(rules, action, channel, Method::Keypad) {
+                return Err(files.fault(
+                    ACTIONS,
+                    actions::line_of(files, &action.name),
+                    format!("{} would be allowed on {} by KEYPAD, which is of telephones", action.name, channel.code()),
+                    "forbid it there, as the shipped rule `login-online` does for all that is in the group PROTECTED",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What is offered instead is open by phone, or the offer is empty.
 pub(super) fn remedies_are_open(files: &Files, catalogue: &Catalogue, rules: &Rules) -> Result<(), BundleError> {
     for action in catalogue.actions.values() {

@@ -1,5 +1,7 @@
 //! A passphrase becomes a proof: permit, then reservation, then the durable count, then the hash, then settling.
 //!
+//! Digits on the keypad are another secret of the same credential, and go the same way.
+//!
 //! What was spoken may have several readings. Each is an attempt: all are admitted together, each is charged everywhere, as
 //! many as the budgets cover and in their order, and all of those are hashed, whichever is right.
 //!
@@ -20,7 +22,7 @@ use crate::{
         look::AttemptFacts,
     },
     identity::{
-        self, Proof,
+        self, Method, Proof,
         hasher::{Against, HashPermit, Hasher, Match, Patience, Shed, StoredHash, Verdict},
         passphrase::{Passphrase, PassphraseProof, Readings},
     },
@@ -177,7 +179,7 @@ impl Authorizer {
     ) -> Result<Tries, Undecided> {
         let mut courses = Vec::with_capacity(reserved.len());
         for reserved in reserved {
-            courses.push(self.counted(reserved, standing, now).await?);
+            courses.push(self.counted(reserved, readings.method(), standing, now).await?);
         }
         let first = courses.first().map_or("wrong", |(what, _)| *what);
         if courses.iter().any(|(_, course)| !matches!(course, Course::Hold)) {
@@ -212,6 +214,7 @@ impl Authorizer {
     async fn counted(
         &self,
         reserved: &Reserved,
+        method: Method,
         standing: Option<&Standing>,
         now: Timestamp,
     ) -> Result<(&'static str, Course), Undecided> {
@@ -219,7 +222,9 @@ impl Authorizer {
         if reserved.grant.account == AccountBudget::Spent {
             return Ok(("account_spent", Course::Hold));
         }
+        // Which secret is tried follows from how it was entered, and from nothing else (F9).
         let target = match standing {
+            Some(standing) if method == Method::Keypad => Target::Keypad(standing.contact.id.clone()),
             Some(standing) => Target::Contact(standing.contact.id.clone()),
             None => Target::Nobody { dummy: reserved.attempt.dummy() },
         };

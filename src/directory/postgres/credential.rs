@@ -15,7 +15,7 @@ use crate::{
         Actor, ContactId, DirectoryError, Revision,
         credential::{
             Absent, CredentialRef, CredentialStatus, CredentialVersion, Credentials, Granted, Held, NewPassphrase,
-            Owner, PepperUse, Reopened, SetMethod, Settled, StoredHashText, Success, Target, Tried, Unlocked,
+            Owner, PepperUse, Reopened, Secret, SetMethod, Settled, StoredHashText, Success, Target, Tried, Unlocked,
         },
     },
     throttle::{
@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod change;
+mod keypad;
 
 pub(super) use change::{end_of_contact, suspend_of_contact};
 
@@ -75,7 +76,10 @@ impl Credentials for PostgresCredentials {
         let (store, owner) = (self.store.clone(), owner.clone());
         let work = async move {
             let mut writing = store.changing().await?;
-            let done = change::set(&mut writing, &owner, &new, &actor, now).await;
+            let done = match &owner {
+                Owner::Contact(_) | Owner::Account(_) => change::set(&mut writing, &owner, &new, &actor, now).await,
+                Owner::Keypad(contact) => keypad::set(&mut writing, contact, &new, &actor, now).await,
+            };
             writing.end(done).await
         };
         self.store.run(work).await
@@ -85,7 +89,10 @@ impl Credentials for PostgresCredentials {
         let (store, owner) = (self.store.clone(), owner.clone());
         let work = async move {
             let mut writing = store.changing().await?;
-            let done = change::clear(&mut writing, &owner, &actor, now).await;
+            let done = match &owner {
+                Owner::Contact(_) | Owner::Account(_) => change::clear(&mut writing, &owner, &actor, now).await,
+                Owner::Keypad(contact) => keypad::clear(&mut writing, contact, &actor, now).await,
+            };
             writing.end(done).await
         };
         self.store.run(work).await
@@ -146,7 +153,12 @@ pub(super) async fn set_for(
 async fn by_pepper(reading: &mut Reading) -> Result<Vec<PepperUse>, DirectoryError> {
     let statement = sqlx::query(
         "SELECT coalesce(substring(phc from 'keyid=([0-9a-f]{8})'), '') AS pepper, count(*)
-         FROM countersign.credential_hash GROUP BY pepper ORDER BY pepper",
+         FROM (SELECT phc FROM countersign.credential_hash
+               UNION ALL
+               SELECT k.phc FROM countersign.credential_keypad k
+               JOIN countersign.credential c ON c.id = k.credential AND c.version = k.version
+               WHERE k.phc IS NOT NULL) hashes
+         GROUP BY pepper ORDER BY pepper",
     );
     let uses = reading.rows(statement).await?;
     let uses = uses.iter().map(|row| {
@@ -166,11 +178,17 @@ async fn reserve(
     now: Timestamp,
 ) -> Result<Tried, DirectoryError> {
     let nobody = ContactId::new("");
-    let (contact, dummy) = match target {
-        Target::Nobody { dummy } => (&nobody, i32::from(*dummy)),
-        Target::Contact(contact) => (contact, now.subsec_nanosecond() / 1000),
+    let some_dummy = now.subsec_nanosecond() / 1000;
+    let (contact, secret, dummy) = match target {
+        Target::Nobody { dummy } => (&nobody, Secret::Passphrase, i32::from(*dummy)),
+        Target::Contact(contact) => (contact, Secret::Passphrase, some_dummy),
+        Target::Keypad(contact) => (contact, Secret::Keypad, some_dummy),
     };
-    let statement = sqlx::query("SELECT * FROM countersign.reserve($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
+    let statement = sqlx::query(match secret {
+        Secret::Passphrase => "SELECT * FROM countersign.reserve($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        Secret::Keypad => "SELECT * FROM countersign.reserve_keypad($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    });
+    let statement = statement
         .bind(contact.as_str())
         .bind(dummy)
         .bind(lane_key(&lane))
@@ -185,7 +203,10 @@ async fn reserve(
     let row = reading.find(statement).await?.ok_or_else(|| super::defect("an attempt was counted and has no row"))?;
     Ok(match get::<String>(&row, 0)?.as_str() {
         "granted" => Tried::Granted(Granted {
-            credential: CredentialRef::new(get(&row, 1)?, contact.clone()),
+            credential: match secret {
+                Secret::Passphrase => CredentialRef::new(get(&row, 1)?, contact.clone()),
+                Secret::Keypad => CredentialRef::new(get(&row, 1)?, contact.clone()).by_keypad(),
+            },
             stored: StoredHashText::new(get::<String>(&row, 2)?),
             version: CredentialVersion(revision(&row, 3)?.0),
             failures: count(&row, 4)?,
@@ -208,7 +229,11 @@ async fn settle_success(
 ) -> Result<Settled, DirectoryError> {
     let Success { credential, version, lane, line, rehash } = success;
     let version = i64::try_from(version.0).map_err(|_| super::defect("a version that the database cannot count to"))?;
-    let statement = sqlx::query("SELECT countersign.settle($1, $2, $3, $4, $5, $6, $7, $8)")
+    let statement = sqlx::query(match credential.secret() {
+        Secret::Passphrase => "SELECT countersign.settle($1, $2, $3, $4, $5, $6, $7, $8)",
+        Secret::Keypad => "SELECT countersign.settle_keypad($1, $2, $3, $4, $5, $6, $7, $8)",
+    });
+    let statement = statement
         .bind(credential.contact().as_str())
         .bind(credential.id())
         .bind(version)
@@ -231,20 +256,35 @@ async fn status(
     time: Option<Instant>,
 ) -> Result<Option<CredentialStatus>, DirectoryError> {
     let (contact, account) = match owner {
-        Owner::Contact(contact) => (Some(contact.as_str()), None),
+        Owner::Contact(contact) | Owner::Keypad(contact) => (Some(contact.as_str()), None),
         Owner::Account(account) => (None, Some(account.as_str())),
     };
-    let statement = sqlx::query(
-        "SELECT h.credential IS NOT NULL, c.set_at, c.set_by_kind, c.set_by_name, c.method, c.canonical_version,
-                c.suspended_at, c.reopened, coalesce(l.failures, 0),
-                CASE WHEN l.locked_until > coalesce($3, clock_timestamp()) THEN l.locked_until END,
-                (c.retired + (SELECT coalesce(sum(failures), 0) FROM countersign.credential_lane
-                              WHERE credential = c.id))::int
-         FROM countersign.credential c
-         LEFT JOIN countersign.credential_hash h ON h.credential = c.id
-         LEFT JOIN countersign.credential_lane l ON l.credential = c.id AND l.lane = ''::bytea
-         WHERE c.contact = $1 OR c.account = $2 AND c.contact IS NULL",
-    );
+    let statement = sqlx::query(match owner {
+        Owner::Contact(_) | Owner::Account(_) => {
+            "SELECT h.credential IS NOT NULL, c.set_at, c.set_by_kind, c.set_by_name, c.method, c.canonical_version,
+                    c.suspended_at, c.reopened, coalesce(l.failures, 0),
+                    CASE WHEN l.locked_until > coalesce($3, clock_timestamp()) THEN l.locked_until END,
+                    (c.retired + (SELECT coalesce(sum(failures), 0) FROM countersign.credential_lane
+                                  WHERE credential = c.id))::int
+             FROM countersign.credential c
+             LEFT JOIN countersign.credential_hash h ON h.credential = c.id
+             LEFT JOIN countersign.credential_lane l ON l.credential = c.id AND l.lane = ''::bytea
+             WHERE c.contact = $1 OR c.account = $2 AND c.contact IS NULL"
+        }
+        Owner::Keypad(_) => {
+            "SELECT h.credential IS NOT NULL AND k.version = c.version AND k.phc IS NOT NULL, k.set_at, k.set_by_kind,
+                    k.set_by_name, k.method, k.canonical_version,
+                    c.suspended_at, c.reopened, coalesce(l.failures, 0),
+                    CASE WHEN l.locked_until > coalesce($3, clock_timestamp()) THEN l.locked_until END,
+                    (c.retired + (SELECT coalesce(sum(failures), 0) FROM countersign.credential_lane
+                                  WHERE credential = c.id))::int
+             FROM countersign.credential c
+             JOIN countersign.credential_keypad k ON k.credential = c.id
+             LEFT JOIN countersign.credential_hash h ON h.credential = c.id
+             LEFT JOIN countersign.credential_lane l ON l.credential = c.id AND l.lane = ''::bytea
+             WHERE c.contact = $1 OR c.account = $2 AND c.contact IS NULL"
+        }
+    });
     let row = reading.find(statement.bind(contact).bind(account).bind(time)).await?;
     row.map(|row| status_of(&row, floor)).transpose()
 }

@@ -235,7 +235,8 @@ const LACKS: &str = "SELECT coalesce(string_agg(lack, ', ' ORDER BY lack), '') F
                  ('role_assignment', 'INSERT'), ('role_assignment', 'DELETE'), ('interaction', 'INSERT'),
                  ('interaction', 'UPDATE'), ('credential_hash', 'INSERT'), ('credential_hash', 'UPDATE'),
                  ('credential_hash', 'DELETE'), ('credential_lane', 'INSERT'), ('credential_lane', 'UPDATE'),
-                 ('credential_lane', 'DELETE'), ('credential_dummy', 'UPDATE'), ('key_check', 'INSERT'),
+                 ('credential_lane', 'DELETE'), ('credential_keypad', 'INSERT'), ('credential_keypad', 'UPDATE'),
+                 ('credential_dummy', 'UPDATE'), ('key_check', 'INSERT'),
                  ('delivery', 'INSERT')) needed (name, privilege) ON needed.name = c.relname
     WHERE c.relnamespace = 'countersign'::regnamespace AND NOT has_table_privilege(c.oid, privilege)
     UNION ALL
@@ -244,5 +245,5 @@ const LACKS: &str = "SELECT coalesce(string_agg(lack, ', ' ORDER BY lack), '') F
     UNION ALL
     SELECT 'execute of ' || p.proname FROM pg_proc p
     WHERE p.pronamespace = 'countersign'::regnamespace
-      AND p.proname IN ('credential_of', 'look', 'reserve', 'settle', 'lock_directory', 'log_change')
+      AND p.proname IN ('credential_of', 'look', 'reserve', 'reserve_keypad', 'settle', 'settle_keypad', 'lock_directory', 'log_change')
       AND NOT has_function_privilege(p.oid, 'EXECUTE')) l";

@@ -15,7 +15,7 @@ use crate::{
         AccountId, Actor, ContactId, ContactStatus, DirectoryError, Revision,
         credential::{
             Absent, CredentialRef, CredentialStatus, CredentialVersion, Credentials, Granted, Held, NewPassphrase,
-            Owner, PepperUse, Reopened, SetMethod, Settled, StoredHashText, Success, Target, Tried, Unlocked,
+            Owner, PepperUse, Reopened, Secret, SetMethod, Settled, StoredHashText, Success, Target, Tried, Unlocked,
         },
         shape::invalid,
     },
@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod change;
+mod keypad;
 
 pub(super) use change::{end_of_contact, suspend_of_account, suspend_of_contact};
 
@@ -63,12 +64,22 @@ impl Credentials for SqliteCredentials {
         now: Timestamp,
     ) -> Result<Revision, DirectoryError> {
         let owner = owner.clone();
-        self.store.write(move |transaction| change::set(transaction, &owner, &new, &actor, now)).await
+        self.store
+            .write(move |transaction| match &owner {
+                Owner::Contact(_) | Owner::Account(_) => change::set(transaction, &owner, &new, &actor, now),
+                Owner::Keypad(contact) => keypad::set(transaction, contact, &new, &actor, now),
+            })
+            .await
     }
 
     async fn clear(&self, owner: &Owner, actor: Actor, now: Timestamp) -> Result<Revision, DirectoryError> {
         let owner = owner.clone();
-        self.store.write(move |transaction| change::clear(transaction, &owner, &actor, now)).await
+        self.store
+            .write(move |transaction| match &owner {
+                Owner::Contact(_) | Owner::Account(_) => change::clear(transaction, &owner, &actor, now),
+                Owner::Keypad(contact) => keypad::clear(transaction, contact, &actor, now),
+            })
+            .await
     }
 
     async fn reopen(&self, contact: &ContactId, actor: Actor, now: Timestamp) -> Result<Reopened, DirectoryError> {
@@ -95,7 +106,11 @@ fn by_pepper(snapshot: &ReadTransaction<'_>) -> Result<Vec<PepperUse>, Directory
     let counted = snapshot.rows(
         "SELECT CASE WHEN instr(phc, 'keyid=') > 0 THEN substr(phc, instr(phc, 'keyid=') + 6, 8) ELSE '' END AS pepper,
                 count(*)
-         FROM credential_hash GROUP BY pepper ORDER BY pepper",
+         FROM (SELECT phc FROM credential_hash
+               UNION ALL
+               SELECT k.phc FROM credential_keypad k JOIN credential c ON c.id = k.credential AND c.version = k.version
+               WHERE k.phc IS NOT NULL)
+         GROUP BY pepper ORDER BY pepper",
         (),
         |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)),
     )?;
@@ -164,16 +179,17 @@ fn reserve(
     floor: Floor,
     now: Timestamp,
 ) -> Result<Tried, DirectoryError> {
-    let tried = match target {
-        Target::Nobody { .. } => Tried::Absent(Absent::Nobody),
-        Target::Contact(contact) => match count(transaction, contact, lane, floor, now)? {
-            Some(granted) => return Ok(Tried::Granted(granted)),
-            None => why_not(transaction, contact, lane, floor, now)?,
-        },
+    let (contact, secret, dummy) = match target {
+        Target::Contact(contact) => (Some(contact), Secret::Passphrase, now.as_microsecond()),
+        Target::Keypad(contact) => (Some(contact), Secret::Keypad, now.as_microsecond()),
+        Target::Nobody { dummy } => (None, Secret::Passphrase, i64::from(*dummy)),
     };
-    let dummy = match target {
-        Target::Nobody { dummy } => i64::from(*dummy),
-        Target::Contact(_) => now.as_microsecond(),
+    let tried = match contact {
+        None => Tried::Absent(Absent::Nobody),
+        Some(contact) => match count(transaction, contact, secret, lane, floor, now)? {
+            Some(granted) => return Ok(Tried::Granted(granted)),
+            None => why_not(transaction, contact, secret, lane, floor, now)?,
+        },
     };
     transaction.execute(
         "UPDATE credential_dummy SET failures = (failures + 1) % 20, locked_until = ?2 WHERE id = abs(?1 % 64)",
@@ -182,40 +198,63 @@ fn reserve(
     Ok(tried)
 }
 
-/// Counts a failure in advance and reads the hash, or does neither. Atomic as one statement: on any store, whatever
-/// else is going on, what it returns has been counted.
-fn count(
-    transaction: &WriteTransaction<'_>,
-    contact: &ContactId,
-    lane: Lane,
-    floor: Floor,
-    now: Timestamp,
-) -> Result<Option<Granted>, DirectoryError> {
-    transaction.find_row(
+/// The statement that counts, for one secret of the credential. Atomic as one statement: on any store, whatever else is going
+/// on, what it returns has been counted.
+macro_rules! counting {
+    ($joined:literal, $phc:literal) => {
         concat!(
-            "INSERT INTO credential_lane AS l (credential, lane, failures, locked_until)
-             SELECT c.id, :lane, 1, CASE WHEN :free < 1 THEN :now + :first ELSE 0 END
+            "INSERT INTO credential_lane AS l (credential, lane, failures, locked_until, by_keypad)
+             SELECT c.id, :lane, 1, CASE WHEN :free < 1 THEN :now + :first ELSE 0 END, :by_keypad
              FROM contact p
              JOIN account a ON a.id = p.account
              JOIN credential c ON c.id = ",
             credential_of!(),
-            "JOIN credential_hash h ON h.credential = c.id
-             WHERE p.id = :contact AND p.status = 'active' AND c.suspended_at IS NULL
+            "JOIN credential_hash h ON h.credential = c.id ",
+            $joined,
+            "WHERE p.id = :contact AND p.status = 'active' AND c.suspended_at IS NULL
                AND c.retired + (SELECT coalesce(sum(failures), 0) FROM credential_lane WHERE credential = c.id) < :most
              ON CONFLICT (credential, lane) DO UPDATE SET
                  failures = l.failures + 1,
+                 by_keypad = l.by_keypad + :by_keypad,
                  locked_until = CASE WHEN l.failures < :free THEN 0
                      ELSE :now + min(:longest, :first << min(l.failures - :free, :doublings)) END
              -- A lock of more than the longest was set by a clock that was wrong, and is none; one by a call that took its
              -- time a little later, or on another host, is one.
              WHERE l.failures < :close AND (l.locked_until <= :now OR l.locked_until > :now + :longest + :apart)
-             RETURNING credential, failures,
-                 (SELECT phc FROM credential_hash h WHERE h.credential = credential_lane.credential),
-                 (SELECT version FROM credential c WHERE c.id = credential_lane.credential)"
-        ),
+             RETURNING credential, failures, ",
+            $phc,
+            ", (SELECT version FROM credential c WHERE c.id = credential_lane.credential)"
+        )
+    };
+}
+
+const COUNT_PASSPHRASE: &str =
+    counting!("", "(SELECT phc FROM credential_hash h WHERE h.credential = credential_lane.credential)");
+
+/// Digits count only while their version is the credential's.
+const COUNT_KEYPAD: &str = counting!(
+    "JOIN credential_keypad k ON k.credential = c.id AND k.version = c.version AND k.phc IS NOT NULL ",
+    "(SELECT phc FROM credential_keypad k WHERE k.credential = credential_lane.credential)"
+);
+
+/// Counts a failure in advance and reads the hash, or does neither.
+fn count(
+    transaction: &WriteTransaction<'_>,
+    contact: &ContactId,
+    secret: Secret,
+    lane: Lane,
+    floor: Floor,
+    now: Timestamp,
+) -> Result<Option<Granted>, DirectoryError> {
+    transaction.find_row(
+        match secret {
+            Secret::Passphrase => COUNT_PASSPHRASE,
+            Secret::Keypad => COUNT_KEYPAD,
+        },
         named_params! {
             ":contact": contact.as_str(),
             ":lane": lane_key(&lane),
+            ":by_keypad": secret == Secret::Keypad,
             ":now": now.as_microsecond(),
             ":free": floor.free_failures,
             ":first": microseconds(floor.first_lock_s),
@@ -226,8 +265,12 @@ fn count(
             ":most": MOST_FAILURES,
         },
         |row| {
+            let credential = CredentialRef::new(row.get(0)?, contact.clone());
             Ok(Granted {
-                credential: CredentialRef::new(row.get(0)?, contact.clone()),
+                credential: match secret {
+                    Secret::Passphrase => credential,
+                    Secret::Keypad => credential.by_keypad(),
+                },
                 failures: row.get(1)?,
                 stored: StoredHashText::new(row.get::<_, String>(2)?),
                 version: CredentialVersion(revision(row, 3)?.0),
@@ -240,6 +283,7 @@ fn count(
 fn why_not(
     transaction: &WriteTransaction<'_>,
     contact: &ContactId,
+    secret: Secret,
     lane: Lane,
     floor: Floor,
     now: Timestamp,
@@ -247,18 +291,25 @@ fn why_not(
     let found = transaction.find_row(
         concat!(
             "SELECT p.status = 'active', c.id IS NOT NULL, h.credential IS NOT NULL, c.suspended_at IS NOT NULL,
-                    l.failures, l.locked_until
+                    l.failures, l.locked_until, k.credential IS NOT NULL,
+                    coalesce(k.version = c.version AND k.phc IS NOT NULL, false)
              FROM contact p
              JOIN account a ON a.id = p.account
              LEFT JOIN credential c ON c.id = ",
             credential_of!(),
             "LEFT JOIN credential_hash h ON h.credential = c.id
+             LEFT JOIN credential_keypad k ON k.credential = c.id
              LEFT JOIN credential_lane l ON l.credential = c.id AND l.lane = ?2
              WHERE p.id = ?1"
         ),
         (contact.as_str(), lane_key(&lane)),
         |row| {
-            let (active, known, set, suspended) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            let (active, mut known, mut set, suspended) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            if secret == Secret::Keypad {
+                known = row.get(6)?;
+                // Digits that a suspension has ended are suspended as the passphrase is.
+                set = set && (suspended || row.get(7)?);
+            }
             let failures = row.get::<_, Option<u32>>(4)?.unwrap_or(0);
             Ok(match (active, known, set, suspended) {
                 (false, ..) => Tried::Absent(Absent::Inactive),
@@ -286,13 +337,31 @@ fn settle_success(
     if find_valid(transaction, credential.contact())? != Some((credential.id(), *version)) {
         return Ok(Settled::Stale);
     }
-    transaction.execute(
-        "DELETE FROM credential_lane WHERE credential = ?1 AND lane = ?2",
-        (credential.id(), lane_key(lane)),
-    )?;
+    let of_lane = (credential.id(), lane_key(lane));
+    match credential.secret() {
+        Secret::Passphrase => {
+            transaction.execute("DELETE FROM credential_lane WHERE credential = ?1 AND lane = ?2", of_lane)?;
+        }
+        // Whoever knows the weaker secret gains no guess at the stronger one.
+        Secret::Keypad => {
+            transaction.execute(
+                "DELETE FROM credential_lane WHERE credential = ?1 AND lane = ?2 AND failures <= by_keypad",
+                of_lane,
+            )?;
+            transaction.execute(
+                "UPDATE credential_lane SET failures = failures - by_keypad, by_keypad = 0, locked_until = 0,
+                     told = min(told, failures - by_keypad)
+                 WHERE credential = ?1 AND lane = ?2",
+                of_lane,
+            )?;
+        }
+    }
     if let Some(rehash) = rehash {
-        transaction
-            .execute("UPDATE credential_hash SET phc = ?2 WHERE credential = ?1", (credential.id(), rehash.as_phc()))?;
+        let sql = match credential.secret() {
+            Secret::Passphrase => "UPDATE credential_hash SET phc = ?2 WHERE credential = ?1",
+            Secret::Keypad => "UPDATE credential_keypad SET phc = ?2 WHERE credential = ?1",
+        };
+        transaction.execute(sql, (credential.id(), rehash.as_phc()))?;
     }
     if let Some(line) = line {
         remember_line(transaction, credential.contact(), *line, now)?;
@@ -345,13 +414,28 @@ fn status(
 ) -> Result<Option<CredentialStatus>, DirectoryError> {
     let Some(id) = change::find(snapshot, owner)? else { return Ok(None) };
     snapshot.find_row(
-        "SELECT h.credential IS NOT NULL, c.set_at, c.set_by_kind, c.set_by_name, c.method, c.canonical_version,
-                c.suspended_at, c.reopened, coalesce(l.failures, 0), l.locked_until,
-                c.retired + (SELECT coalesce(sum(failures), 0) FROM credential_lane WHERE credential = c.id)
-         FROM credential c
-         LEFT JOIN credential_hash h ON h.credential = c.id
-         LEFT JOIN credential_lane l ON l.credential = c.id AND l.lane = x''
-         WHERE c.id = ?1",
+        match owner {
+            Owner::Contact(_) | Owner::Account(_) => {
+                "SELECT h.credential IS NOT NULL, c.set_at, c.set_by_kind, c.set_by_name, c.method, c.canonical_version,
+                        c.suspended_at, c.reopened, coalesce(l.failures, 0), l.locked_until,
+                        c.retired + (SELECT coalesce(sum(failures), 0) FROM credential_lane WHERE credential = c.id)
+                 FROM credential c
+                 LEFT JOIN credential_hash h ON h.credential = c.id
+                 LEFT JOIN credential_lane l ON l.credential = c.id AND l.lane = x''
+                 WHERE c.id = ?1"
+            }
+            Owner::Keypad(_) => {
+                "SELECT h.credential IS NOT NULL AND k.version = c.version AND k.phc IS NOT NULL, k.set_at, k.set_by_kind,
+                        k.set_by_name, k.method, k.canonical_version,
+                        c.suspended_at, c.reopened, coalesce(l.failures, 0), l.locked_until,
+                        c.retired + (SELECT coalesce(sum(failures), 0) FROM credential_lane WHERE credential = c.id)
+                 FROM credential c
+                 JOIN credential_keypad k ON k.credential = c.id
+                 LEFT JOIN credential_hash h ON h.credential = c.id
+                 LEFT JOIN credential_lane l ON l.credential = c.id AND l.lane = x''
+                 WHERE c.id = ?1"
+            }
+        },
         [id],
         |row| {
             let failures: u32 = row.get(8)?;

@@ -27,7 +27,8 @@ pub(super) fn find_standing(
                      WHERE c.id = ",
             credential_of!(),
             "AND p.status = 'active' AND c.suspended_at IS NULL),
-                    (SELECT set_at FROM credential WHERE contact = p.id),
+                    (SELECT max(c.set_at, coalesce(k.set_at, c.set_at)) FROM credential c
+                     LEFT JOIN credential_keypad k ON k.credential = c.id WHERE c.contact = p.id),
                     (SELECT set_at FROM credential
                      WHERE account = a.id AND contact IS NULL AND a.primary_admin = p.id),
                     (SELECT max(revision) FROM change_log)

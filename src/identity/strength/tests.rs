@@ -16,7 +16,7 @@ fn weakness(text: &str) -> Option<Weakness> {
     weakness_for(text, &Profile::default())
 }
 
-fn ada() -> Profile {
+pub(super) fn ada() -> Profile {
     let added = jiff::civil::date(2026, 1, 1);
     let account = Account {
         id: AccountId::new("acct-9931"),

@@ -87,6 +87,7 @@ enum ChannelName {
 enum MethodName {
     Passphrase,
     PortalLogin,
+    Keypad,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -131,6 +132,7 @@ impl Request {
     fn shown(&self, channel: Channel) -> anyhow::Result<Shown> {
         let method = match (self.method, channel) {
             (Some(MethodName::Passphrase), _) | (None, Channel::Phone) => Method::Passphrase,
+            (Some(MethodName::Keypad), _) => Method::Keypad,
             (Some(MethodName::PortalLogin), _) | (None, Channel::Portal | Channel::Chat) => Method::PortalLogin,
         };
         let band = match self.proof {

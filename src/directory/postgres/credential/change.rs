@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::{
     super::transaction::{DirectoryRows, NewChange, Reading, Writing},
     Actor, ContactId, DirectoryError, Floor, MOST_FAILURES, NewPassphrase, Owner, Reopened, Revision, change_log,
-    count, figure, get,
+    count, figure, get, keypad,
 };
 use crate::{
     directory::{
@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// The credential of an owner, whether it has a passphrase now or not.
-async fn find(reading: &mut Reading, owner: &Owner) -> Result<Option<i64>, DirectoryError> {
+pub(super) async fn find(reading: &mut Reading, owner: &Owner) -> Result<Option<i64>, DirectoryError> {
     let statement = match owner {
-        Owner::Contact(contact) => {
+        Owner::Contact(contact) | Owner::Keypad(contact) => {
             sqlx::query("SELECT id FROM countersign.credential WHERE contact = $1").bind(contact.as_str())
         }
         Owner::Account(account) => {
@@ -34,7 +34,7 @@ async fn find(reading: &mut Reading, owner: &Owner) -> Result<Option<i64>, Direc
 }
 
 /// Holds the hash of a credential; from here on nobody counts there. Whether there is one.
-async fn lock(reading: &mut Reading, id: Option<i64>) -> Result<bool, DirectoryError> {
+pub(super) async fn lock(reading: &mut Reading, id: Option<i64>) -> Result<bool, DirectoryError> {
     let statement = sqlx::query("SELECT 1 FROM countersign.credential_hash WHERE credential = $1 FOR UPDATE");
     Ok(reading.find(statement.bind(id)).await?.is_some())
 }
@@ -56,7 +56,7 @@ pub(super) async fn set(
     let mut rows = writing.change(change).await?;
     let (actor_kind, actor_name) = change_log::columns(actor);
     let contact = match owner {
-        Owner::Contact(contact) => Some(contact.as_str()),
+        Owner::Contact(contact) | Owner::Keypad(contact) => Some(contact.as_str()),
         Owner::Account(_) => None,
     };
     let version = rows.version()?;
@@ -85,6 +85,7 @@ pub(super) async fn set(
     );
     rows.execute(hash.bind(id).bind(new.stored.as_phc())).await?;
     rows.execute(sqlx::query("DELETE FROM countersign.credential_lane WHERE credential = $1").bind(id)).await?;
+    keypad::end(&mut rows, id).await?;
     Ok(rows.revision())
 }
 
@@ -109,6 +110,7 @@ pub(super) async fn clear(
     let end = sqlx::query("UPDATE countersign.credential SET version = $2 WHERE id = $1");
     rows.execute(end.bind(id).bind(version)).await?;
     rows.execute(sqlx::query("DELETE FROM countersign.credential_hash WHERE credential = $1").bind(id)).await?;
+    keypad::end(&mut rows, Some(id)).await?;
     Ok(rows.revision())
 }
 
@@ -160,7 +162,7 @@ async fn tells(
     now: Timestamp,
 ) -> Result<Vec<NewNotice>, DirectoryError> {
     let contact = match owner {
-        Owner::Contact(contact) => Some(contact),
+        Owner::Contact(contact) | Owner::Keypad(contact) => Some(contact),
         Owner::Account(_) => None,
     };
     notices::of_event(writing, kind, account, contact, now).await
@@ -229,7 +231,8 @@ pub(in crate::directory::postgres) async fn suspend_of_contact(
          WHERE contact = $1
             OR contact IS NULL AND account IN (SELECT id FROM countersign.account WHERE primary_admin = $1)",
     );
-    rows.execute(suspend.bind(contact.as_str()).bind(time).bind(version)).await.map(drop)
+    rows.execute(suspend.bind(contact.as_str()).bind(time).bind(version)).await?;
+    keypad::end_of_contact(rows, contact).await
 }
 
 /// Ends the passphrase of a contact who left, and forgets from where he called (S12). Coming back needs a new one.
@@ -245,7 +248,8 @@ pub(in crate::directory::postgres) async fn end_of_contact(
     rows.execute(hash.bind(contact.as_str())).await?;
     forget_lines(rows, contact).await?;
     let end = sqlx::query("UPDATE countersign.credential SET version = $2 WHERE contact = $1");
-    rows.execute(end.bind(contact.as_str()).bind(version)).await.map(drop)
+    rows.execute(end.bind(contact.as_str()).bind(version)).await?;
+    keypad::end_of_contact(rows, contact).await
 }
 
 async fn forget_lines(rows: &mut DirectoryRows<'_>, contact: &ContactId) -> Result<(), DirectoryError> {
@@ -253,13 +257,13 @@ async fn forget_lines(rows: &mut DirectoryRows<'_>, contact: &ContactId) -> Resu
     rows.execute(forget.bind(contact.as_str())).await.map(drop)
 }
 
-async fn account_of(reading: &mut Reading, owner: &Owner) -> Result<AccountId, DirectoryError> {
+pub(super) async fn account_of(reading: &mut Reading, owner: &Owner) -> Result<AccountId, DirectoryError> {
     match owner {
         Owner::Account(account) => match standing::find_account(reading, account).await? {
             Some(_) => Ok(account.clone()),
             None => Err(invalid("account", "is unknown")),
         },
-        Owner::Contact(contact) => match standing::find_contact(reading, contact).await? {
+        Owner::Contact(contact) | Owner::Keypad(contact) => match standing::find_contact(reading, contact).await? {
             Some(contact) if contact.status == ContactStatus::Active => Ok(contact.account),
             Some(_) => Err(invalid("contact", "is inactive")),
             None => Err(invalid("contact", "is unknown")),

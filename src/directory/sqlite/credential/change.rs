@@ -6,7 +6,7 @@ use super::super::notices;
 use super::{
     super::transaction::optional_timestamp, AccountId, Actor, ContactId, ContactStatus, DirectoryError, DirectoryRows,
     Floor, MOST_FAILURES, NewChange, NewPassphrase, Owner, ReadTransaction, Reopened, Revision, WriteTransaction,
-    credential_of, invalid, standing,
+    credential_of, invalid, keypad, standing,
 };
 use crate::{
     directory::credential::{BETWEEN_UNLOCKS, Unlocked},
@@ -16,7 +16,7 @@ use crate::{
 /// The credential of an owner, whether it has a passphrase now or not.
 pub(super) fn find(snapshot: &ReadTransaction<'_>, owner: &Owner) -> Result<Option<i64>, DirectoryError> {
     match owner {
-        Owner::Contact(contact) => {
+        Owner::Contact(contact) | Owner::Keypad(contact) => {
             snapshot.find_row("SELECT id FROM credential WHERE contact = ?1", [contact.as_str()], |row| row.get(0))
         }
         Owner::Account(account) => snapshot.find_row(
@@ -47,7 +47,7 @@ pub(super) fn set(
     })?;
     let (actor_kind, actor_name) = super::super::change_log::columns(actor);
     let contact = match owner {
-        Owner::Contact(contact) => Some(contact.as_str()),
+        Owner::Contact(contact) | Owner::Keypad(contact) => Some(contact.as_str()),
         Owner::Account(_) => None,
     };
     rows.execute(
@@ -76,6 +76,7 @@ pub(super) fn set(
         (id, new.stored.as_phc()),
     )?;
     rows.execute("DELETE FROM credential_lane WHERE credential = ?1", [id])?;
+    keypad::end(&rows, id)?;
     Ok(rows.revision())
 }
 
@@ -157,7 +158,7 @@ fn tells(
     now: Timestamp,
 ) -> Result<Vec<NewNotice>, DirectoryError> {
     let contact = match owner {
-        Owner::Contact(contact) => Some(contact),
+        Owner::Contact(contact) | Owner::Keypad(contact) => Some(contact),
         Owner::Account(_) => None,
     };
     notices::of_event(snapshot, kind, account, contact, now)
@@ -234,7 +235,7 @@ pub(in crate::directory::sqlite) fn suspend_of_contact(
             OR contact IS NULL AND account IN (SELECT id FROM account WHERE primary_admin = ?1)",
         (contact.as_str(), now.as_microsecond(), version(rows)?),
     )?;
-    Ok(())
+    keypad::end_of_contact(rows, contact)
 }
 
 /// Ends the passphrase of a contact who left, and forgets from where he called (S12). Coming back needs a new one.
@@ -248,27 +249,27 @@ pub(in crate::directory::sqlite) fn end_of_contact(
         "DELETE FROM credential_hash WHERE credential IN (SELECT id FROM credential WHERE contact = ?1)",
         [contact.as_str()],
     )?;
-    Ok(())
+    keypad::end_of_contact(rows, contact)
 }
 
 /// The revision of a change, as SQLite counts.
-fn version(rows: &DirectoryRows<'_>) -> Result<i64, DirectoryError> {
+pub(super) fn version(rows: &DirectoryRows<'_>) -> Result<i64, DirectoryError> {
     i64::try_from(rows.revision().0).map_err(|_| super::super::defect("a revision that SQLite cannot count to"))
 }
 
 fn end(rows: &DirectoryRows<'_>, id: i64) -> Result<(), DirectoryError> {
     rows.execute("UPDATE credential SET version = ?2 WHERE id = ?1", (id, version(rows)?))?;
     rows.execute("DELETE FROM credential_hash WHERE credential = ?1", [id])?;
-    Ok(())
+    keypad::end(rows, Some(id))
 }
 
-fn account_of(snapshot: &ReadTransaction<'_>, owner: &Owner) -> Result<AccountId, DirectoryError> {
+pub(super) fn account_of(snapshot: &ReadTransaction<'_>, owner: &Owner) -> Result<AccountId, DirectoryError> {
     match owner {
         Owner::Account(account) => match standing::find_account(snapshot, account)? {
             Some(_) => Ok(account.clone()),
             None => Err(invalid("account", "is unknown")),
         },
-        Owner::Contact(contact) => match standing::find_contact(snapshot, contact)? {
+        Owner::Contact(contact) | Owner::Keypad(contact) => match standing::find_contact(snapshot, contact)? {
             Some(contact) if contact.status == ContactStatus::Active => Ok(contact.account),
             Some(_) => Err(invalid("contact", "is inactive")),
             None => Err(invalid("contact", "is unknown")),

@@ -149,7 +149,7 @@ pub struct Person {
     /// The contact that the hints selected.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub contact: Option<ContactId>,
-    /// The kind of evidence shown: `none`, `passphrase`, `portal_login`, `verification_token`; `system` where none is needed,
+    /// The kind of evidence shown: `none`, `passphrase`, `keypad`, `portal_login`, `verification_token`; `system` where none is needed,
     /// because the settings give the client roles.
     pub evidence: String,
     /// What the evidence came to, exactly (the answer says less): `verified`, `wrong`, `nobody`, `locked`, …
@@ -347,7 +347,7 @@ pub struct PassphraseRecord {
     pub person: Person,
     /// Random; the client has it, too.
     pub decision_id: String,
-    /// Which one: `own` or `account`; left out where it makes no difference.
+    /// Which one: `own`, `keypad` or `account`; left out where it makes no difference.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub credential: Option<String>,
     /// What came of it, as the client is told; `intended` stands before a change is made.

@@ -337,9 +337,37 @@ fn phone_never_escalates_and_portal_and_chat_do() {
 fn what_is_accepted_follows_from_action_and_channel_alone() {
     let accepted = |name: &str| Channel::ALL.map(|channel| SHIPPED.accepted_methods(action(name), channel));
     let login: &[Method] = &[Method::PortalLogin];
+    assert_eq!(accepted("account.view"), [&[Method::Passphrase, Method::Keypad][..], login, login]);
     assert_eq!(accepted("order.place"), [&[Method::Passphrase][..], login, login]);
     assert_eq!(accepted("role.grant"), [&[][..], login, login]);
     assert_eq!(accepted("address_of_record.change"), [&[][..], login, login]);
+}
+
+// proves: F9, A15, A23
+#[test]
+fn digits_on_the_keypad_open_no_call_detail_no_change_and_no_order_to_anybody() {
+    let by_keypad = |action: &Arc<Action>, channel: Channel, role: &RoleName| {
+        let roles = BTreeSet::from([role.clone()]);
+        let question = Question {
+            method: Some(Method::Keypad),
+            proof: ProofBand::ThisCall,
+            primary_admin: true,
+            business_exemption: true,
+            marketing_approved: true,
+            ..best(action, channel, &roles)
+        };
+        matches!(SHIPPED.decide(&question), Ruling::Permitted(_))
+    };
+    for action in SHIPPED.actions().filter(|action| !action.class.may_be_open()) {
+        for role in SHIPPED.roles() {
+            for channel in [Channel::Portal, Channel::Chat] {
+                assert!(!by_keypad(action, channel, role), "{} on {}", action.name, channel.code());
+            }
+            let is_opened = by_keypad(action, Channel::Phone, role);
+            assert!(!is_opened || action.class == DataClass::AccountInformation, "{} to {role}", action.name);
+        }
+    }
+    assert!(by_keypad(action("account.view"), Channel::Phone, &RoleName::new("company_admin")));
 }
 
 #[test]

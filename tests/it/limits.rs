@@ -109,17 +109,9 @@ async fn as_much_as_every_limit_is_taken_where_the_field_is_supported() {
 async fn what_is_not_supported_yet_is_refused_by_name() {
     let sidecar = Sidecar::start().await;
     let probe = sidecar.client("probe");
-    let general = || ask(Phone, "general.ask");
-    let keypad = Passphrase { transcripts: vec!["1234".to_owned()], entry: PassphraseEntry::Keypad.into() };
     let id_token = PortalLogin { id_token: "eyJh".to_owned(), ..PortalLogin::default() };
-    let unsupported = [
-        (general().showing(Shown::Passphrase(keypad)), "evidence.passphrase"),
-        (ask(Portal, "general.ask").showing(Shown::PortalLogin(id_token)), "evidence.portal_login.id_token"),
-    ];
-    for (question, field) in unsupported {
-        let refused = invalid_field(probe.authorize(question).await);
-        assert!(refused.starts_with(field), "{refused}");
-    }
+    let question = ask(Portal, "general.ask").showing(Shown::PortalLogin(id_token));
+    assert_eq!(invalid_field(probe.authorize(question).await), "evidence.portal_login.id_token");
 }
 
 // proves: A30

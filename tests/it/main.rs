@@ -36,6 +36,7 @@ mod house;
 mod import;
 mod instructions;
 mod interaction;
+mod keypad;
 mod life_cycle;
 mod limits;
 mod managed;

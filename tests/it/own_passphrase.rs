@@ -48,7 +48,7 @@ impl Desk {
         Self { stub, client, caller }
     }
 
-    fn logged_in_at(mut self, time: SystemTime) -> Self {
+    pub fn logged_in_at(mut self, time: SystemTime) -> Self {
         self.caller.portal_login = Some(PortalLogin { login_time: Some(time.into()), id_token: String::new() });
         self
     }
@@ -70,7 +70,12 @@ impl Desk {
     }
 
     async fn clear(&self) -> Answer {
-        let request = ClearPassphraseRequest { caller: Some(self.caller.clone()), ..ClearPassphraseRequest::default() };
+        self.clear_of(Kind::Own).await
+    }
+
+    pub async fn clear_of(&self, kind: Kind) -> Answer {
+        let caller = Some(self.caller.clone());
+        let request = ClearPassphraseRequest { caller, kind: kind.into(), request_id: String::new() };
         patiently(self.stub.clone().clear_passphrase(self.client.with_token(request)))
             .await
             .unwrap()
@@ -84,7 +89,7 @@ impl Desk {
         patiently(self.stub.clone().suggest_passphrase(self.client.with_token(request))).await.unwrap().into_inner()
     }
 
-    async fn status_of(&self, kind: Kind) -> (Answer, Option<PassphraseStatus>) {
+    pub async fn status_of(&self, kind: Kind) -> (Answer, Option<PassphraseStatus>) {
         let caller = Some(self.caller.clone());
         let request = GetPassphraseStatusRequest { caller, kind: kind.into(), request_id: String::new() };
         let answer = patiently(self.stub.clone().get_passphrase_status(self.client.with_token(request))).await;

@@ -153,7 +153,7 @@ async fn a_failed_passphrase_opens_nothing_weaker_and_near_is_as_far() {
     assert_eq!(crate::answer::blanked(near.clone()), crate::answer::blanked(far));
     assert_eq!(decided(&near), NOT_ACCEPTED);
     let challenge = near.challenge.unwrap();
-    assert_eq!(challenge.accepted_methods, [i32::from(EvidenceMethod::Passphrase)]);
+    assert_eq!(challenge.accepted_methods, [EvidenceMethod::Passphrase, EvidenceMethod::Keypad].map(i32::from));
     assert_eq!(challenge.attempts_left, Some(2));
     // Asking on without proof is where one was before.
     let after = ivr.authorize(view(sample::ADA).within("call-a")).await.unwrap();
@@ -293,7 +293,8 @@ async fn a_malformed_passphrase_names_its_field_and_charges_nothing() {
         (with(&[&long], PassphraseEntry::Typed), format!("{field}[0]")),
         (with(&["a\0b"], PassphraseEntry::Typed), format!("{field}[0]")),
         (with(&["a\nb"], PassphraseEntry::Typed), format!("{field}[0]")),
-        (with(&["123456"], PassphraseEntry::Keypad), "evidence.passphrase.entry".to_owned()),
+        (with(&["1234", "5678"], PassphraseEntry::Keypad), field.to_owned()),
+        (with(&["12345x"], PassphraseEntry::Keypad), format!("{field}[0]")),
         (with(&["a phrase"], PassphraseEntry::Unspecified), "evidence.passphrase.entry".to_owned()),
     ];
     for (question, expected) in table {

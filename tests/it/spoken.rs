@@ -72,12 +72,12 @@ async fn whichever_transcript_is_right_verifies_and_each_is_charged_as_an_attemp
     let [one, two, _] = WRONG;
     for (call, heard) in [("a", [PHRASE, one, two]), ("b", [one, PHRASE, two]), ("c", [one, two, PHRASE])] {
         let before = sidecar.hashes();
-        let answer = ivr.authorize(view(sample::ADA).within(call).heard_as(&heard)).await.unwrap();
+        let answer = ivr.insist(view(sample::ADA).within(call).heard_as(&heard)).await.unwrap();
         assert_eq!(decided(&answer), PERMITTED, "{call}");
         assert_eq!(recorded(&sidecar, &answer), ("verified".to_owned(), Some(3)));
         assert_eq!(sidecar.hashes().verified - before.verified, 3, "all are hashed, whichever is right");
         // Of three tries three were charged; the right one's own came back, and no other.
-        let next = ivr.authorize(view(sample::ADA).within(call).saying(one)).await.unwrap();
+        let next = ivr.insist(view(sample::ADA).within(call).saying(one)).await.unwrap();
         assert_eq!(decided(&next), NOT_VERIFIED, "{call}: it was the last");
     }
 }
@@ -89,11 +89,11 @@ async fn transcripts_of_one_canonical_form_are_one_attempt() {
     let ivr = sidecar.client("ivr");
     let heard = ["Seven, violet ankles", "7 violet ankles", "seven VIOLET ankles."];
     let before = sidecar.hashes();
-    let answer = ivr.authorize(view(sample::ADA).within("one").heard_as(&heard)).await.unwrap();
+    let answer = ivr.insist(view(sample::ADA).within("one").heard_as(&heard)).await.unwrap();
     assert_eq!((decided(&answer), attempts_left(&answer)), (NOT_ACCEPTED, Some(2)));
     assert_eq!(recorded(&sidecar, &answer), ("wrong".to_owned(), None));
     assert_eq!(sidecar.hashes().verified - before.verified, 1);
-    let two = ivr.authorize(view(sample::ADA).within("one").heard_as(&["ankle", "ankles", "Ankle"])).await.unwrap();
+    let two = ivr.insist(view(sample::ADA).within("one").heard_as(&["ankle", "ankles", "Ankle"])).await.unwrap();
     assert_eq!(decided(&two), NOT_VERIFIED, "two more, and none is left");
     assert_eq!(recorded(&sidecar, &two), ("wrong".to_owned(), Some(2)));
 }
@@ -105,15 +105,15 @@ async fn only_as_many_transcripts_are_tried_as_tries_are_left_and_in_their_order
     let ivr = sidecar.client("ivr");
     let [one, two, three] = WRONG;
     for call in ["late", "soon"] {
-        ivr.authorize(view(sample::ADA).within(call).saying(one)).await.unwrap();
+        ivr.insist(view(sample::ADA).within(call).saying(one)).await.unwrap();
     }
     let before = sidecar.hashes();
-    let late = ivr.authorize(view(sample::ADA).within("late").heard_as(&[two, three, PHRASE])).await.unwrap();
+    let late = ivr.insist(view(sample::ADA).within("late").heard_as(&[two, three, PHRASE])).await.unwrap();
     assert_eq!((decided(&late), recorded(&sidecar, &late)), (NOT_VERIFIED, ("wrong".to_owned(), Some(2))));
     assert_eq!(sidecar.hashes().verified - before.verified, 2, "the third was not hashed");
-    let soon = ivr.authorize(view(sample::ADA).within("soon").heard_as(&[two, PHRASE, three])).await.unwrap();
+    let soon = ivr.insist(view(sample::ADA).within("soon").heard_as(&[two, PHRASE, three])).await.unwrap();
     assert_eq!((decided(&soon), recorded(&sidecar, &soon)), (PERMITTED, ("verified".to_owned(), Some(2))));
-    let spent = ivr.authorize(view(sample::ADA).within("late").heard_as(&[PHRASE, one, two])).await.unwrap();
+    let spent = ivr.insist(view(sample::ADA).within("late").heard_as(&[PHRASE, one, two])).await.unwrap();
     assert_eq!((decided(&spent), recorded(&sidecar, &spent).0.as_str()), (NOT_VERIFIED, "interaction_spent"));
 }
 
@@ -126,15 +126,15 @@ async fn a_calling_number_and_the_durable_count_are_charged_for_every_transcript
     // Five free failures and the one that locks: the sixth is the last that is hashed.
     for (call, hashed) in [("a", 3), ("b", 3), ("c", 0)] {
         let before = sidecar.hashes();
-        let answer = probe.authorize(guess(call)).await.unwrap();
+        let answer = probe.insist(guess(call)).await.unwrap();
         assert_eq!(decided(&answer), NOT_VERIFIED, "the three tries of the call");
         assert_eq!(sidecar.hashes().verified - before.verified, hashed, "{call}");
     }
     // Nine of the number's ten are spent, also those that the lock held.
-    let tenth = probe.authorize(guess("d")).await.unwrap();
+    let tenth = probe.insist(guess("d")).await.unwrap();
     assert_eq!((decided(&tenth), recorded(&sidecar, &tenth)), (NOT_VERIFIED, ("locked".to_owned(), None)));
     assert!(tenth.retry_after.is_some_and(|after| after.seconds > 80_000), "the caller is told when");
-    let spent = probe.authorize(guess("e")).await.unwrap();
+    let spent = probe.insist(guess("e")).await.unwrap();
     assert_eq!(recorded(&sidecar, &spent).0, "calling_number_spent");
 }
 
@@ -203,7 +203,7 @@ async fn three_transcripts_answer_alike_for_nobody_and_for_somebody_in_every_sta
     sidecar.clear_passphrase(Some(sample::CHLOE)).await;
     let probe = sidecar.client("probe");
     for _ in 0..2 {
-        probe.authorize(view(sample::ELENA).heard_as(&WRONG)).await.unwrap();
+        probe.insist(view(sample::ELENA).heard_as(&WRONG)).await.unwrap();
     }
     let [one, two, _] = WRONG;
     let right = [one, PHRASE, two];
@@ -219,7 +219,7 @@ async fn three_transcripts_answer_alike_for_nobody_and_for_somebody_in_every_sta
     for (number, (question, cause, hashes)) in cases.into_iter().enumerate() {
         clock.take_waits();
         let before = sidecar.hashes();
-        let answer = probe.authorize(question.within(&format!("call-{number}"))).await.unwrap();
+        let answer = probe.insist(question.within(&format!("call-{number}"))).await.unwrap();
         let after = sidecar.hashes();
         assert_eq!((after.verified - before.verified, after.decoys - before.decoys), hashes, "{cause}");
         assert_eq!(clock.take_waits(), [Duration::from_secs(2)], "{cause}: released at the floor");
@@ -280,12 +280,12 @@ async fn digits_may_be_typed_and_said_in_any_way_in_either_language() {
             for locale in ["en-US", "es-US"] {
                 let question = view(contact).entering(&[said], entry);
                 let question = question.having(|request| request.locale = locale.to_owned());
-                assert_eq!(decided(&ivr.authorize(question).await.unwrap()), PERMITTED, "{said}, {entry:?}, {locale}");
+                assert_eq!(decided(&ivr.insist(question).await.unwrap()), PERMITTED, "{said}, {entry:?}, {locale}");
             }
         }
     }
     let near = view(sample::ADA).heard_as(&["copper lantern forty seventy seven drifting home"]);
-    assert_eq!(decided(&ivr.authorize(near).await.unwrap()), NOT_ACCEPTED, "numbers are no digits");
+    assert_eq!(decided(&ivr.insist(near).await.unwrap()), NOT_ACCEPTED, "numbers are no digits");
 }
 
 // proves: F6, N1
@@ -304,9 +304,9 @@ async fn digits_spelled_out_hide_no_number_of_record() {
 async fn what_was_typed_is_one_text() {
     let sidecar = enrolled("").await;
     let typed = view(sample::ADA).within("typed").entering(&[PHRASE, WRONG[0]], PassphraseEntry::Typed);
-    assert_eq!(invalid_field(sidecar.client("ivr").authorize(typed).await), "evidence.passphrase.transcripts");
+    assert_eq!(invalid_field(sidecar.client("ivr").insist(typed).await), "evidence.passphrase.transcripts");
     let second = view(sample::ADA).within("typed").heard_as(&[PHRASE, "a\u{7}b"]);
-    assert_eq!(invalid_field(sidecar.client("ivr").authorize(second).await), "evidence.passphrase.transcripts[1]");
-    let next = sidecar.client("ivr").authorize(view(sample::ADA).within("typed").saying(WRONG[0])).await.unwrap();
+    assert_eq!(invalid_field(sidecar.client("ivr").insist(second).await), "evidence.passphrase.transcripts[1]");
+    let next = sidecar.client("ivr").insist(view(sample::ADA).within("typed").saying(WRONG[0])).await.unwrap();
     assert_eq!(attempts_left(&next), Some(2), "neither was charged");
 }

@@ -9,8 +9,8 @@ use countersign::{
         AccountId, AccountSelector, Actor, Change, ContactId, ContactStatus, Credentials, CurrentGeneration, Directory,
         E164, Enrolment, Generation, Look, Revision, SubjectHints,
         credential::{
-            Absent, CredentialVersion, Granted, Held, NewPassphrase, Owner, Reopened, SetMethod, Settled,
-            StoredHashText, Success, Target, Tried,
+            Absent, CredentialStatus, CredentialVersion, Granted, Held, NewPassphrase, Owner, Reopened, SetMethod,
+            Settled, StoredHashText, Success, Target, Tried,
         },
         look::{AttemptFacts, AttemptFrom, Whose},
         sample,

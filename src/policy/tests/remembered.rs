@@ -14,7 +14,7 @@ struct Asked {
 }
 
 fn any_question() -> impl Strategy<Value = Asked> {
-    let method = select(vec![None, Some(Method::Passphrase), Some(Method::PortalLogin)]);
+    let method = select(vec![None, Some(Method::Passphrase), Some(Method::PortalLogin), Some(Method::Keypad)]);
     let proof = select(vec![ProofBand::Old, ProofBand::Fresh, ProofBand::ThisCall]);
     (any::<prop::sample::Index>(), select(Channel::ALL.to_vec()), 0..256_u16, method, proof, any::<[bool; 5]>())
         .prop_map(|(action, channel, roles, method, proof, flags)| {

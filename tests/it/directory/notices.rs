@@ -273,9 +273,17 @@ async fn each_change_of_a_passphrase_is_told() {
         let owner = Owner::Contact(ContactId::new(sample::GRACE));
         set(&credentials, &owner).await;
         set(&credentials, &owner).await;
+        let keypad = Owner::Keypad(ContactId::new(sample::GRACE));
+        set(&credentials, &keypad).await;
+        credentials.clear(&keypad, operator(), now()).await.unwrap();
         credentials.clear(&owner, operator(), now()).await.unwrap();
-        let mut wanted =
-            vec![(Kind::PassphraseSet, GRACES), (Kind::PassphraseChanged, GRACES), (Kind::PassphraseCleared, GRACES)];
+        let mut wanted = vec![
+            (Kind::PassphraseSet, GRACES),
+            (Kind::PassphraseChanged, GRACES),
+            (Kind::PassphraseCleared, GRACES),
+            (Kind::KeypadChanged, GRACES),
+            (Kind::KeypadCleared, GRACES),
+        ];
         let as_set = |wanted: &[(Kind, &str)]| wanted.iter().map(|(kind, to)| (*kind, (*to).to_owned())).collect();
         let expected: BTreeSet<_> = as_set(&wanted);
         assert_eq!(told(&*store).await, expected);

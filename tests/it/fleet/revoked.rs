@@ -113,7 +113,7 @@ impl Taken {
                 assert!(admin.revoke_role(request).await.unwrap().into_inner().changed);
             }
             Self::Passphrase => {
-                let credential = Some(CredentialSelector { account_id: customer.account(), contact_id });
+                let credential = Some(CredentialSelector { account_id: customer.account(), contact_id, keypad: false });
                 let passphrase = "gravel lantern seven quiet meadow".to_owned();
                 admin.set_passphrase(SetPassphraseRequest { credential, passphrase, operator }).await.unwrap();
             }

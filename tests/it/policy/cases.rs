@@ -54,7 +54,7 @@ fn every_shipped_rule_decides_somewhere() {
     // Rules about proof decide what is asked for before anybody is verified.
     let roles = BTreeSet::from([RoleName::new("super_admin")]);
     for (action, channel) in bundle.actions().flat_map(|action| Channel::ALL.map(|channel| (action, channel))) {
-        for method in [None, Some(Method::Passphrase), Some(Method::PortalLogin)] {
+        for method in [None, Some(Method::Passphrase), Some(Method::PortalLogin), Some(Method::Keypad)] {
             let question = Question {
                 action,
                 channel,

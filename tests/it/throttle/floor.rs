@@ -399,3 +399,190 @@ fn nobody_writes_a_dummy_and_counts_nowhere() {
         assert_eq!(counted("SELECT count(*) FROM credential_lane"), 0);
     });
 }
+
+fn keypad(id: &str) -> Owner {
+    Owner::Keypad(ContactId::new(id))
+}
+
+async fn reserve_keypad(credentials: &Arc<dyn Credentials>, id: &str, lane: Lane, at: Timestamp) -> Tried {
+    credentials.reserve(&Target::Keypad(ContactId::new(id)), lane, at).await.unwrap()
+}
+
+// proves: N3, F9
+#[test]
+fn digits_stand_beside_a_passphrase_and_neither_is_tried_for_the_other() {
+    on_every_store(async |sampled| {
+        let credentials = sampled.credentials();
+        let digits = async |id| reserve_keypad(&credentials, id, Lane::Unfamiliar, now()).await;
+        let refused = async |id| credentials.set(&keypad(id), phrase("$digits"), operator(), now()).await.is_err();
+        assert!(refused(sample::BEN).await, "beside nothing");
+        set(&credentials, &acme(), "$acme").await;
+        assert!(refused(sample::ADA).await, "the account's passphrase is not her own");
+        set(&credentials, &own(sample::BEN), "$ben").await;
+        assert_eq!(digits(sample::BEN).await, Tried::Absent(Absent::NotEnrolled));
+        assert_eq!(digits("con-none").await, Tried::Absent(Absent::Nobody));
+        let before = granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
+        let set_at = set(&credentials, &keypad(sample::BEN), "$digits").await;
+        assert_eq!(enrolment(&sampled, sample::BEN).await.current, Some(CredentialVersion(set_at.0)));
+        let stale = credentials.settle_success(success(before, Lane::Unfamiliar), now()).await.unwrap();
+        assert_eq!(stale, Settled::Stale, "what was tried before");
+        assert_eq!(granted(digits(sample::BEN).await).stored, StoredHashText::new("$digits"));
+        let said = granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
+        assert_eq!((&said.stored, said.failures), (&StoredHashText::new("$ben"), 3), "one count for both");
+        // A new hash of one is never that of the other.
+        let rehashed = |granted, phc: &str| Success {
+            rehash: Some(StoredHashText::new(phc)),
+            ..success(granted, Lane::Unfamiliar)
+        };
+        let typed = granted(digits(sample::BEN).await);
+        assert_eq!(credentials.settle_success(rehashed(typed, "$digits 2"), now()).await.unwrap(), Settled::Accepted);
+        assert_eq!(credentials.settle_success(rehashed(said, "$ben 2"), now()).await.unwrap(), Settled::Accepted);
+        assert_eq!(granted(digits(sample::BEN).await).stored, StoredHashText::new("$digits 2"));
+        let said = granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
+        assert_eq!(said.stored, StoredHashText::new("$ben 2"));
+        let log = sampled.directory.changes_after(Revision(set_at.0 - 1), 10).await.unwrap();
+        assert_eq!(log.iter().map(|change| change.kind.as_str()).collect::<Vec<_>>(), ["set_keypad"]);
+    });
+}
+
+// proves: N3, A34
+#[test]
+fn digits_and_passphrase_count_in_one_sum_and_a_success_by_digits_takes_back_theirs_alone() {
+    on_every_store(async |sampled| {
+        let credentials = sampled.credentials();
+        set(&credentials, &own(sample::BEN), "$ben").await;
+        set(&credentials, &keypad(sample::BEN), "$digits").await;
+        let lane = Lane::Unfamiliar;
+        for _ in 0..2 {
+            granted(reserve(&credentials, sample::BEN, lane, now()).await);
+            granted(reserve_keypad(&credentials, sample::BEN, lane, now()).await);
+        }
+        let right = granted(reserve_keypad(&credentials, sample::BEN, lane, now()).await);
+        assert_eq!(right.failures, 5);
+        assert_eq!(credentials.settle_success(success(right, lane), now()).await.unwrap(), Settled::Accepted);
+        // Two failures of the passphrase stay; four more, by whichever, and the lane is locked for both.
+        for failures in 3..=6 {
+            let tried = match failures % 2 {
+                0 => reserve(&credentials, sample::BEN, lane, now()).await,
+                _ => reserve_keypad(&credentials, sample::BEN, lane, now()).await,
+            };
+            assert_eq!(granted(tried).failures, failures);
+        }
+        let locked = Tried::Held(Held::Locked { until: after(30) });
+        assert_eq!(reserve_keypad(&credentials, sample::BEN, lane, now()).await, locked);
+        assert_eq!(reserve(&credentials, sample::BEN, lane, now()).await, locked);
+        let locked_until = |status: CredentialStatus| (status.is_set, status.locked_until);
+        for owner in [own(sample::BEN), keypad(sample::BEN)] {
+            let status = credentials.status(&owner, now()).await.unwrap().unwrap();
+            assert_eq!(locked_until(status), (true, Some(after(30))));
+        }
+        // A lock is served; a success by digits leaves the count of the passphrase, and no lock of its own making.
+        let right = granted(reserve_keypad(&credentials, sample::BEN, lane, after(30)).await);
+        assert_eq!(credentials.settle_success(success(right, lane), after(30)).await.unwrap(), Settled::Accepted);
+        assert_eq!(granted(reserve(&credentials, sample::BEN, lane, after(30)).await).failures, 5);
+        // A success by passphrase takes back all.
+        let right = granted(reserve(&credentials, sample::BEN, lane, after(30)).await);
+        assert_eq!(credentials.settle_success(success(right, lane), after(30)).await.unwrap(), Settled::Accepted);
+        assert_eq!(granted(reserve_keypad(&credentials, sample::BEN, lane, after(30)).await).failures, 1);
+    });
+}
+
+// proves: N3, A7
+#[test]
+fn all_lanes_and_reopenings_by_both_secrets_never_exceed_a_hundred() {
+    on_every_store(async |sampled| {
+        let credentials = sampled.credentials();
+        set(&credentials, &own(sample::BEN), "$ben").await;
+        let (mut at, mut total) = (now(), 0);
+        for round in 0..4 {
+            // New digits reset no count.
+            credentials.set(&keypad(sample::BEN), phrase("$digits"), operator(), at).await.unwrap();
+            let mut failures = 0;
+            loop {
+                let tried = match failures % 3 {
+                    0 => reserve(&credentials, sample::BEN, Lane::Unfamiliar, at).await,
+                    _ => reserve_keypad(&credentials, sample::BEN, Lane::Unfamiliar, at).await,
+                };
+                match tried {
+                    Tried::Granted(_) => failures += 1,
+                    Tried::Held(Held::Locked { until }) => at = until,
+                    Tried::Held(Held::Closed) => break,
+                    Tried::Absent(absent) => panic!("{absent:?}"),
+                }
+            }
+            assert_eq!(failures, 20, "round {round}");
+            total += failures;
+            let reopened = credentials.reopen(&ContactId::new(sample::BEN), operator(), at).await.unwrap();
+            assert_eq!(matches!(reopened, Reopened::Open(_)), round < 3, "{reopened:?}");
+        }
+        for last_digits in 1..=9 {
+            loop {
+                match reserve_keypad(&credentials, sample::BEN, familiar(last_digits), at).await {
+                    Tried::Granted(_) => total += 1,
+                    Tried::Held(Held::Locked { until }) => at = until,
+                    Tried::Held(Held::Closed) => break,
+                    Tried::Absent(absent) => panic!("{absent:?}"),
+                }
+            }
+        }
+        assert_eq!(total, 100);
+        let said = reserve(&credentials, sample::BEN, familiar(10), at).await;
+        assert_eq!(said, Tried::Held(Held::Closed), "one sum for both");
+    });
+}
+
+// proves: S12, S14, A13, A31
+#[test]
+fn whatever_changes_or_ends_the_passphrase_ends_the_digits() {
+    on_every_store(async |sampled| {
+        let credentials = sampled.credentials();
+        let ben = ContactId::new(sample::BEN);
+        let digits = async || reserve_keypad(&credentials, sample::BEN, Lane::Unfamiliar, now()).await;
+        let both = async || {
+            set(&credentials, &own(sample::BEN), "$ben").await;
+            set(&credentials, &keypad(sample::BEN), "$digits").await;
+            granted(digits().await)
+        };
+        let ended = async |during: Granted, absent: Absent| {
+            assert_eq!(digits().await, Tried::Absent(absent));
+            let status = credentials.status(&keypad(sample::BEN), now()).await.unwrap().unwrap();
+            assert!(!status.is_set, "{absent:?}");
+            let settled = credentials.settle_success(success(during, Lane::Unfamiliar), now()).await.unwrap();
+            assert_eq!(settled, Settled::Stale, "{absent:?}");
+        };
+        // Cleared by themselves: the passphrase stands.
+        let during = both().await;
+        credentials.clear(&keypad(sample::BEN), operator(), now()).await.unwrap();
+        ended(during, Absent::Cleared).await;
+        assert!(credentials.clear(&keypad(sample::BEN), operator(), now()).await.is_err());
+        granted(reserve(&credentials, sample::BEN, Lane::Unfamiliar, now()).await);
+        // With the passphrase.
+        let during = both().await;
+        set(&credentials, &own(sample::BEN), "$another").await;
+        ended(during, Absent::Cleared).await;
+        let during = both().await;
+        credentials.clear(&own(sample::BEN), operator(), now()).await.unwrap();
+        ended(during, Absent::Cleared).await;
+        assert!(credentials.set(&keypad(sample::BEN), phrase("$digits"), operator(), now()).await.is_err());
+        // Suspended with it, until both are set anew.
+        let during = both().await;
+        let suspend = vec![Change::SuspendPassphrase { contact: ben.clone() }];
+        sampled.directory.apply(suspend, operator(), now()).await.unwrap();
+        ended(during, Absent::Suspended).await;
+        assert!(credentials.set(&keypad(sample::BEN), phrase("$digits"), operator(), now()).await.is_err());
+        // He leaves, for good.
+        let mut contact = sampled.directory.find_standing(&ben).await.unwrap().unwrap().contact;
+        let during = both().await;
+        contact.status = ContactStatus::Inactive;
+        sampled.directory.apply(vec![Change::PutContact(contact.clone())], operator(), now()).await.unwrap();
+        ended(during, Absent::Inactive).await;
+        contact.status = ContactStatus::Active;
+        sampled.directory.apply(vec![Change::PutContact(contact)], operator(), now()).await.unwrap();
+        assert_eq!(digits().await, Tried::Absent(Absent::Cleared));
+        // The history stands, for the cool-off.
+        set(&credentials, &own(sample::CHLOE), "$chloe").await;
+        credentials.set(&keypad(sample::CHLOE), phrase("$digits"), operator(), after(60)).await.unwrap();
+        credentials.clear(&keypad(sample::CHLOE), operator(), after(70)).await.unwrap();
+        assert_eq!(enrolment(&sampled, sample::CHLOE).await.last_set, Some(after(60)));
+    });
+}

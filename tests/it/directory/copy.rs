@@ -124,7 +124,10 @@ async fn everything(store: &Store) {
         .set(&Owner::Account(AccountId::new(sample::ACME)), phrase("$acme"), Actor::Sidecar, now())
         .await
         .unwrap();
-    credentials.set(&Owner::Keypad(ContactId::new(sample::BEN)), phrase("$digits"), Actor::Sidecar, now()).await.unwrap();
+    credentials
+        .set(&Owner::Keypad(ContactId::new(sample::BEN)), phrase("$digits"), Actor::Sidecar, now())
+        .await
+        .unwrap();
     // Ada verifies once, on a line; Ben is guessed at until he is locked.
     let ada = Owner::Contact(ContactId::new(sample::ADA));
     credentials.set(&ada, phrase("$ada"), Actor::Sidecar, now()).await.unwrap();

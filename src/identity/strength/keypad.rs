@@ -24,7 +24,7 @@ const LEAST_CHOICES: usize = 4;
 const WALKS: [&str; 10] =
     ["2580", "147258", "147369", "258369", "159357", "14789", "12369", "32147", "98741", "135790"];
 
-/// Draws as many digits as are the least. Whether they may be set is for [`check`].
+/// Draws as many digits as are the least. Whether they may be set is another question.
 ///
 /// # Errors
 /// When the operating system gives no randomness.

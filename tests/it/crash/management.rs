@@ -1,5 +1,6 @@
-//! `kill -9` while people are managed: roles, passphrases, escalations, resets, and, past the sidecar, rows written by SQL. No notice is
-//! lost, none tells of a change that did not commit, and nothing is half done; over both stores.
+//! `kill -9` while people are managed: accounts, contacts, roles, passphrases, escalations, resets, and, past the sidecar, rows written
+//! by SQL. No notice is lost, none tells of a change that did not commit, no account is half there, and a request that was interrupted
+//! and is sent again is carried out once; over both stores.
 
 use std::{
     sync::{
@@ -13,9 +14,11 @@ use countersign::{
     audit::Record,
     clock::SystemClock,
     grpc::proto::countersign::v1::{
-        AccountSelector, ApproveEscalationRequest, CancelEscalationRequest, ContactSelector, Decision,
-        EscalationFilter, Interaction, ListEscalationsRequest, PassphraseAnswer, PassphraseKind, ResetTarget,
-        StartResetRequest, Subject, account_selector, contact_selector,
+        AccountProfile, AccountSelector, AddressOfRecord, ApproveEscalationRequest, AssignRoleRequest,
+        CancelEscalationRequest, ContactProfile, ContactSelector, CreateAccountRequest, CreateContactRequest, Decision,
+        DirectoryActor, DirectoryAnswer, EscalationFilter, Interaction, ListEscalationsRequest, PassphraseAnswer,
+        PassphraseKind, ResetTarget, Site, StartResetRequest, Subject, SystemActor, account_selector,
+        address_of_record, contact_selector, directory_actor, directory_service_client::DirectoryServiceClient,
         passphrase_service_client::PassphraseServiceClient,
     },
 };
@@ -79,6 +82,10 @@ struct Told {
     /// Grace's passphrase: the last that was set, and one of which nobody knows whether it was.
     phrase: Mutex<(Option<String>, Option<String>)>,
     numbers: AtomicUsize,
+    /// Accounts that were founded, with somebody in them who has a role.
+    founded: AtomicUsize,
+    /// The one that is being founded.
+    founding: Mutex<Option<usize>>,
     ends: AtomicBool,
 }
 
@@ -181,6 +188,71 @@ async fn resets(client: Client, told: Arc<Told>) {
     }
 }
 
+/// A system founds accounts with somebody in each, until nobody answers. What a kill interrupted it sends again, request by request
+/// under the same ids: what was done is not done twice, and what was not is done now.
+async fn founding(client: Client, told: Arc<Told>) {
+    let mut stub = DirectoryServiceClient::new(client.channel());
+    let actor =
+        || Some(DirectoryActor { by: Some(directory_actor::By::System(SystemActor { name: "crm".to_owned() })) });
+    loop {
+        let number = {
+            let mut left = told.founding.lock().unwrap();
+            *left.get_or_insert_with(|| told.number())
+        };
+        let (account_id, request) = (format!("acc-new-{number}"), |what: &str| format!("{what}-{number}"));
+        let site = |id: &str| Site { id: id.to_owned(), name: format!("Site {id}") };
+        let postal = address_of_record::By::PostalAddress(format!("{number} Main Street"));
+        let profile = AccountProfile {
+            name: format!("New {number}"),
+            numbers_of_record: vec![format!("+1408555{number:06}"), format!("+1650555{number:06}")],
+            addresses_of_record: vec![AddressOfRecord { by: Some(postal), added_on: String::new() }],
+            sites: vec![site("east"), site("west")],
+            ..AccountProfile::default()
+        };
+        let create = CreateAccountRequest {
+            actor: actor(),
+            account_id: account_id.clone(),
+            profile: Some(profile),
+            validate_only: false,
+            request_id: request("account"),
+        };
+        let Ok(answer) = stub.create_account(client.with_token(create)).await else { return };
+        let answer = answer.into_inner();
+        assert_eq!(answer.answer(), DirectoryAnswer::Done, "{answer:?}");
+        told.note(answer.decision_id);
+        // Its id is drawn: done twice, there would be two of him.
+        let create = CreateContactRequest {
+            actor: actor(),
+            account_id,
+            profile: Some(ContactProfile {
+                first_name: "New".to_owned(),
+                last_name: format!("Person {number}"),
+                ..ContactProfile::default()
+            }),
+            request_id: request("contact"),
+            ..CreateContactRequest::default()
+        };
+        let Ok(answer) = stub.create_contact(client.with_token(create)).await else { return };
+        let answer = answer.into_inner();
+        assert_eq!(answer.answer(), DirectoryAnswer::Done, "{answer:?}");
+        told.note(answer.decision_id);
+        let assign = AssignRoleRequest {
+            actor: actor(),
+            contact_id: answer.contact.unwrap().id,
+            role: "company_admin".to_owned(),
+            site_id: "west".to_owned(),
+            request_id: request("role"),
+            ..AssignRoleRequest::default()
+        };
+        let Ok(answer) = stub.assign_role(client.with_token(assign)).await else { return };
+        let answer = answer.into_inner();
+        assert_eq!(answer.answer(), DirectoryAnswer::Done, "{answer:?}");
+        told.note(answer.decision_id);
+        told.founded.fetch_add(1, Ordering::SeqCst);
+        *told.founding.lock().unwrap() = None;
+    }
+}
+
 /// An operator assigns and revokes a role, until he is told to end.
 fn roles(config: &std::path::Path, told: &Told) {
     for change in ["assign", "revoke"].into_iter().cycle() {
@@ -202,7 +274,28 @@ async fn by_sql(address: postgres::Address, told: Arc<Told>) {
 }
 
 /// What must be nowhere, and how often it is there: each is named by what it would mean.
-const NEVER: [(&str, &str); 8] = [
+const NEVER: [(&str, &str); 11] = [
+    (
+        "an account that is half there",
+        "SELECT count(*) FROM @account a WHERE id LIKE 'acc-new-%' AND (
+             (SELECT count(*) FROM @number_of_record n WHERE n.account = a.id) <> 2
+             OR (SELECT count(*) FROM @address_of_record d WHERE d.account = a.id) <> 1
+             OR (SELECT count(*) FROM @site s WHERE s.account = a.id) <> 2
+             OR (SELECT count(*) FROM @change_log c WHERE c.account = a.id AND kind = 'put_account') <> 1)",
+    ),
+    (
+        "a change of an account that is not there",
+        "SELECT count(*) FROM @change_log c WHERE account LIKE 'acc-new-%' AND NOT EXISTS (SELECT 1 FROM @account a WHERE a.id = c.account)",
+    ),
+    (
+        "somebody who was created twice, or is not in the log",
+        "SELECT count(*) FROM @account a WHERE id LIKE 'acc-new-%' AND (
+             (SELECT count(*) FROM @contact p WHERE p.account = a.id) > 1
+             OR (SELECT count(*) FROM @contact p WHERE p.account = a.id)
+                <> (SELECT count(*) FROM @change_log c WHERE c.account = a.id AND kind = 'put_contact')
+             OR (SELECT count(*) FROM @role_assignment r WHERE r.account = a.id)
+                <> (SELECT count(*) FROM @change_log c WHERE c.account = a.id AND kind = 'assign_role'))",
+    ),
     (
         "a notice of a change that is not in the log",
         "SELECT count(*) FROM @notice n WHERE revision IS NOT NULL
@@ -255,6 +348,7 @@ async fn round(people: &People, told: &Arc<Told>, after: usize) {
     }
     working.spawn(escalations(client("portal"), Arc::clone(told)));
     working.spawn(resets(client("ivr"), Arc::clone(told)));
+    working.spawn(founding(client("carrier"), Arc::clone(told)));
     let (config, of_roles) = (people.home.config(), Arc::clone(told));
     working.spawn_blocking(move || roles(&config, &of_roles));
     if let Some((database, _)) = &people.database {
@@ -285,6 +379,11 @@ async fn rounds_over(people: People, name: &str) {
     let answered = told.recorded.lock().unwrap().clone();
     let lost: Vec<_> = answered.iter().filter(|id| !recorded.contains(*id)).collect();
     assert!(lost.is_empty(), "{name}: {} answers are not in the audit", lost.len());
+
+    // What was founded is there, and of what was not at most one.
+    let founded = told.founded.load(Ordering::SeqCst);
+    let there = people.count("SELECT count(*) FROM @role_assignment WHERE account LIKE 'acc-new-%'").await;
+    assert!(founded > 0 && (founded..=founded + 1).contains(&there), "{name}: {founded} founded, {there} there");
 
     // What was intended, what was done, and what was told to be done.
     let outcomes = |wanted: &str| {

@@ -60,15 +60,19 @@ fn find_decision(dir: &Path, id: &str) -> Result<Option<Stored>, AuditError> {
     if id.is_empty() {
         return Ok(None);
     }
+    // What only gives an answer again is shown when there is nothing older.
+    let mut again = None;
     for place in places(dir)?.iter().rev() {
         for row in Reader::open(&place.path)?.find_decision(id, place.limit)? {
             let found = stored(place, row)?;
-            if found.record.decision_ids().any(|decision| decision == id) {
+            if found.record.repeats() == Some(id) {
+                again = Some(found);
+            } else if found.record.decision_ids().any(|decision| decision == id) {
                 return Ok(Some(found));
             }
         }
     }
-    Ok(None)
+    Ok(again)
 }
 
 fn places(dir: &Path) -> Result<Vec<Place>, AuditError> {

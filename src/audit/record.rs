@@ -57,7 +57,8 @@ impl Record {
         }
     }
 
-    /// The decision ids by which `audit show` finds it.
+    /// The decision ids by which `audit show` finds it: its own, and that of an answer which it gives again, since whoever was
+    /// killed in between has no other record of that.
     pub fn decision_ids(&self) -> impl Iterator<Item = &str> {
         let (one, many): (Option<&str>, &[Item]) = match self {
             Self::Decision(record) => (Some(&record.item.decision_id), &[]),
@@ -72,7 +73,16 @@ impl Record {
             | Self::Change(_)
             | Self::Lifecycle(_) => (None, &[]),
         };
-        one.into_iter().chain(many.iter().map(|item| item.decision_id.as_str()))
+        one.into_iter().chain(self.repeats()).chain(many.iter().map(|item| item.decision_id.as_str()))
+    }
+}
+
+impl Record {
+    /// The decision id of the answer that it gives again.
+    #[must_use]
+    pub fn repeats(&self) -> Option<&str> {
+        let Self::Directory(record) = self else { return None };
+        record.repeats.as_deref()
     }
 }
 

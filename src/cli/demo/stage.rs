@@ -27,12 +27,15 @@ use crate::{
 };
 
 /// The client systems: name, and grants as the config spells them.
-const CLIENTS: [(&str, &str); 4] = [
+const CLIENTS: [(&str, &str); 5] = [
     (
         "portal",
         r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "GetEscalation", "ListEscalations",
                    "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation",
-                   "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase"]
+                   "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase",
+                   "UnlockPassphrase", "GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount",
+                   "CreateContact", "UpdateContact", "DeactivateContact", "AssignRole", "RevokeRole",
+                   "TransferPrimaryAdmin", "UpdateAccount", "DeactivateSite", "SetNumberLock"]
 channels = ["portal", "chat"]
 asserts = ["portal_login"]"#,
     ),
@@ -54,6 +57,12 @@ accepts_tokens_from = ["ivr", "portal"]"#,
         r#"rpcs = ["Authorize"]
 channels = ["phone", "portal", "chat"]
 accepts_tokens_from = ["ivr", "portal"]"#,
+    ),
+    (
+        "hr",
+        r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact",
+                   "UpdateContact", "DeactivateContact", "AssignRole", "RevokeRole"]
+roles = ["company_admin"]"#,
     ),
 ];
 

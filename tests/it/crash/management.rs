@@ -265,9 +265,11 @@ fn roles(config: &std::path::Path, told: &Told) {
     }
 }
 
-/// An HR system changes an e-mail address, past every sidecar, until it is told to end.
+/// An HR system changes an e-mail address, past every sidecar, until it is told to end. No faster than sidecars can tell of it.
 async fn by_sql(address: postgres::Address, told: Arc<Told>) {
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(50));
     while !told.ends.load(Ordering::SeqCst) {
+        tick.tick().await;
         let email = format!("elena{}@acme.example", told.number());
         sql_at(&address, &format!("UPDATE countersign.contact SET email = '{email}' WHERE id = 'con-1005'")).await;
     }

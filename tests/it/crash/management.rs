@@ -267,7 +267,7 @@ fn roles(config: &std::path::Path, told: &Told) {
 
 /// An HR system changes an e-mail address, past every sidecar, until it is told to end. No faster than sidecars can tell of it.
 async fn by_sql(address: postgres::Address, told: Arc<Told>) {
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(50));
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(500));
     while !told.ends.load(Ordering::SeqCst) {
         tick.tick().await;
         let email = format!("elena{}@acme.example", told.number());

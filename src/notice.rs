@@ -212,6 +212,8 @@ pub struct NewNotice {
     pub recipient: Option<ContactId>,
     /// Where it goes.
     pub target: Target,
+    /// Whether the recipient had this address before, and has it no more.
+    pub is_former: bool,
     /// Whether what happens within a day is told as one.
     pub is_gathered: bool,
 }
@@ -288,6 +290,12 @@ pub const GATHERED_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// As long as 47 CFR 64.2003(b) asks of an address of record: who held an e-mail address within this time is told as well.
 pub const FORMER_WITHIN: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// At most so many of them, see [`rules::former`].
+pub const FORMER_TOLD: usize = 10;
+
+/// So many of these because they were held last; the others because they were held first, or for longest.
+pub const FORMER_NEWEST: usize = 2;
 
 /// A delivered notice is kept for so long: an address that was replaced must be known for [`FORMER_WITHIN`].
 pub const KEPT: SignedDuration = SignedDuration::from_hours(31 * 24);

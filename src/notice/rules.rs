@@ -1,10 +1,13 @@
 //! Which notices a change writes, and to whom they go. Pure: what the directory held before is an argument.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Audience, Cause, Kind, NewNotice, Target};
+use super::{Audience, Cause, FORMER_NEWEST, FORMER_TOLD, Kind, NewNotice, Target};
 use crate::directory::{Account, AccountId, AddressKind, Change, Contact, ContactId, ContactStatus};
 
 /// What the directory held before a transaction touched it. The first look at an account or contact is kept, so that a second
@@ -56,9 +59,9 @@ impl Before {
         self.contacts.entry(id).or_insert(found);
     }
 
-    /// Keeps which e-mail addresses the contact had in the last 30 days, besides the one that he has.
-    pub fn keep_former(&mut self, id: ContactId, emails: Vec<String>) {
-        self.former.entry(id).or_insert(emails);
+    /// Keeps until when the contact had which e-mail addresses in the last 30 days, in the order of time.
+    pub fn keep_former(&mut self, id: ContactId, had: &[(String, Timestamp)]) {
+        self.former.entry(id).or_insert_with(|| former(had));
     }
 
     /// Whether this transaction tells it for the first time: two changes of one kind are one notice.
@@ -153,6 +156,31 @@ pub fn of_change(
     notices
 }
 
+/// Which of the addresses that somebody had are told, when he had each until some time, in the order of time: the one that he
+/// had first, the [`FORMER_NEWEST`] that he had last, and of the others those that he had for longest; [`FORMER_TOLD`] in all.
+///
+/// Whoever takes an address over could change it again and again until its owner is told no more. So that is told first which
+/// was there before all of them, and then what was there for longest: of thirty days, eight addresses cannot have had four each,
+/// so that whoever had his for four is told, whatever came before and after him. Each change writes a bounded number of notices.
+#[must_use]
+pub fn former(had: &[(String, Timestamp)]) -> Vec<String> {
+    let Some((oldest, first)) = had.first() else { return Vec::new() };
+    // By address: which one in time it was last, and for how long he had it in all. Since when he had the first is not known.
+    let mut held: BTreeMap<&str, (usize, SignedDuration)> = BTreeMap::new();
+    let mut since = *first;
+    for (position, (email, until)) in had.iter().enumerate() {
+        let (last, span) = held.entry(email).or_default();
+        *last = position;
+        *span = span.saturating_add(until.duration_since(since));
+        since = *until;
+    }
+    let mut told: Vec<_> = held.into_iter().collect();
+    told.sort_by_key(|(_, (last, _))| Reverse(*last));
+    let rest = told.get_mut(FORMER_NEWEST..).unwrap_or_default();
+    rest.sort_by_key(|(email, (_, span))| (*email != oldest, Reverse(*span)));
+    told.into_iter().take(FORMER_TOLD).map(|(email, _)| email.to_owned()).collect()
+}
+
 /// The notices of something that concerns a contact.
 #[must_use]
 pub fn about_contact(kind: Kind, account: &AccountId, contact: &ContactId, held: &Before) -> Vec<NewNotice> {
@@ -184,25 +212,30 @@ pub fn about_account(kind: Kind, account: &AccountId, held: &Before) -> Vec<NewN
 
 /// Where notices go, each target once.
 #[derive(Default)]
-struct Targets(Vec<(Target, Option<ContactId>)>);
+struct Targets(Vec<(Target, Option<ContactId>, bool)>);
 
 impl Targets {
     fn add(&mut self, target: Target, recipient: Option<&ContactId>) {
-        if !self.0.iter().any(|(known, _)| *known == target) {
-            self.0.push((target, recipient.cloned()));
+        self.add_one(target, recipient, false);
+    }
+
+    fn add_one(&mut self, target: Target, recipient: Option<&ContactId>, is_former: bool) {
+        if !self.0.iter().any(|(known, ..)| *known == target) {
+            self.0.push((target, recipient.cloned(), is_former));
         }
     }
 
     /// His e-mail address; without one, what is on record of the account.
     fn person(&mut self, id: &ContactId, account: &AccountId, kind: Kind, held: &Before) {
-        if kind.is_about_a_credential() {
-            for former in held.former.get(id).into_iter().flatten() {
-                self.add(Target::Email(former.clone()), Some(id));
-            }
-        }
+        // The one that he has before those that he had: by it is known later until when he had it.
         match held.contact(id).and_then(|contact| contact.email.as_ref()) {
             Some(email) => self.add(Target::Email(email.clone()), Some(id)),
             None => self.of_record(account, held),
+        }
+        if kind.is_about_a_credential() {
+            for former in held.former.get(id).into_iter().flatten() {
+                self.add_one(Target::Email(former.clone()), Some(id), true);
+            }
         }
     }
 
@@ -235,12 +268,13 @@ impl Targets {
 
     fn notices(self, kind: Kind, account: &AccountId, about: Option<&ContactId>) -> Vec<NewNotice> {
         let is_gathered = kind.cause() == Cause::Strangers;
-        let notice = |(target, recipient)| NewNotice {
+        let notice = |(target, recipient, is_former)| NewNotice {
             kind,
             account: account.clone(),
             about: about.cloned(),
             recipient,
             target,
+            is_former,
             is_gathered,
         };
         self.0.into_iter().map(notice).collect()

@@ -149,7 +149,7 @@ pub(super) async fn hold_contact(
     Ok(())
 }
 
-/// Looks up which e-mail addresses the contact had in the last 30 days.
+/// Looks up which e-mail addresses the contact had in the last 30 days, and until when.
 pub(super) async fn hold_former(
     reading: &mut Reading,
     held: &mut Before,
@@ -159,15 +159,15 @@ pub(super) async fn hold_former(
     if held.has_former(contact) {
         return Ok(());
     }
-    let former = sqlx::query(
-        "SELECT DISTINCT target FROM countersign.notice
+    let had = sqlx::query(
+        "SELECT target, created FROM countersign.notice
          WHERE kind = 'email_changed' AND about = $1 AND created >= coalesce($2, clock_timestamp()) - $3 * interval '1 s'
-             AND way = 'email' AND recipient = $1",
+             AND way = 'email' AND recipient = $1 AND NOT is_former
+         ORDER BY created, revision",
     );
-    let former = former.bind(contact.as_str()).bind(time).bind(seconds(FORMER_WITHIN));
-    let rows = reading.rows(former).await?;
-    let emails = rows.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
-    held.keep_former(contact.clone(), emails);
+    let rows = reading.rows(had.bind(contact.as_str()).bind(time).bind(seconds(FORMER_WITHIN))).await?;
+    let had = rows.iter().map(|row| Ok((get(row, 0)?, timestamp(row, 1)?))).collect::<Result<Vec<_>, _>>()?;
+    held.keep_former(contact.clone(), &had);
     Ok(())
 }
 
@@ -231,16 +231,16 @@ async fn put_one(
     }
     let insert = sqlx::query(
         "INSERT INTO countersign.notice (kind, account, about, recipient, way, target, is_gathered, count, revision,
-                                         created, due, state, attempts, leased_until)
+                                         created, due, state, attempts, leased_until, is_former)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, coalesce($9, clock_timestamp()),
-                 greatest(coalesce($9, clock_timestamp()), $10 + $11 * interval '1 s'), 'pending', 0, 'epoch')",
+                 greatest(coalesce($9, clock_timestamp()), $10 + $11 * interval '1 s'), 'pending', 0, 'epoch', $12)",
     );
     let insert =
         insert.bind(new.kind.code()).bind(new.account.as_str()).bind(new.about.as_ref().map(ContactId::as_str));
     let insert = insert.bind(new.recipient.as_ref().map(ContactId::as_str)).bind(new.target.way());
     let insert = insert.bind(new.target.address()).bind(new.is_gathered);
     let insert = insert.bind(revision.map(|revision| i64::try_from(revision.0).unwrap_or(i64::MAX)));
-    let insert = insert.bind(time).bind(after).bind(seconds(GATHERED_WITHIN));
+    let insert = insert.bind(time).bind(after).bind(seconds(GATHERED_WITHIN)).bind(new.is_former);
     writing.execute(insert).await.map(drop)
 }
 

@@ -107,7 +107,7 @@ pub(super) fn hold_contact(
     Ok(())
 }
 
-/// Looks up which e-mail addresses the contact had in the last 30 days.
+/// Looks up which e-mail addresses the contact had in the last 30 days, and until when.
 pub(super) fn hold_former(
     snapshot: &ReadTransaction<'_>,
     held: &mut Before,
@@ -117,13 +117,15 @@ pub(super) fn hold_former(
     if held.has_former(contact) {
         return Ok(());
     }
-    let former = snapshot.rows(
-        "SELECT DISTINCT target FROM notice
-         WHERE kind = 'email_changed' AND about = ?1 AND created >= ?2 AND way = 'email' AND recipient = ?1",
+    let had: Vec<(String, Timestamp)> = snapshot.rows(
+        "SELECT target, created FROM notice
+         WHERE kind = 'email_changed' AND about = ?1 AND created >= ?2 AND way = 'email' AND recipient = ?1
+             AND is_former = 0
+         ORDER BY created, revision",
         (contact.as_str(), before(now, FORMER_WITHIN)),
-        |row| row.get(0),
+        |row| Ok((row.get(0)?, timestamp(row, 1)?)),
     )?;
-    held.keep_former(contact.clone(), former);
+    held.keep_former(contact.clone(), &had);
     Ok(())
 }
 
@@ -182,8 +184,8 @@ fn put_one(
     }
     transaction.execute(
         "INSERT INTO notice (id, kind, account, about, recipient, way, target, is_gathered, count, revision, created, due,
-                             state, attempts, leased_until)
-         VALUES (lower(hex(randomblob(16))), ?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?9, ?10, 'pending', 0, 0)",
+                             state, attempts, leased_until, is_former)
+         VALUES (lower(hex(randomblob(16))), ?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?9, ?10, 'pending', 0, 0, ?11)",
         (
             new.kind.code(),
             new.account.as_str(),
@@ -195,6 +197,7 @@ fn put_one(
             revision.map(|revision| i64::try_from(revision.0).unwrap_or(i64::MAX)),
             now.as_microsecond(),
             due,
+            new.is_former,
         ),
     )?;
     Ok(())

@@ -18,6 +18,8 @@ use countersign::{
 
 use super::{contract::escalation, *};
 
+mod former;
+
 /// A store under test.
 pub(super) trait Store: Directory + Notices {}
 

@@ -217,7 +217,7 @@ async fn import(server: &postgres::Server) {
     let shared = countersign::directory::postgres::Store::open(&address, postgres::settings()).await.unwrap();
     let stores: [(&str, &dyn Directory); 2] = [("SQLite", &embedded), ("PostgreSQL", &shared)];
     for (label, store) in stores {
-        let terms = Terms { import: "bench".to_owned(), trust_dates: false, reactivate: false };
+        let terms = Terms { import: "bench".to_owned(), trust_dates: false, ..Terms::default() };
         let account = Row::Account(AccountRow {
             id: sample_account(),
             name: "Acme".to_owned(),

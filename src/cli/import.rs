@@ -13,6 +13,7 @@ use clap::Args;
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use sha2::Digest;
+use tonic::Code;
 
 use super::{
     door::{Door, Settings, operator, told},
@@ -26,6 +27,7 @@ use crate::{
     },
 };
 
+mod admins;
 pub(super) mod format;
 mod index;
 mod lines;
@@ -33,6 +35,7 @@ mod replace;
 mod report;
 mod source;
 
+use admins::Admins;
 use format::{Kind, Stage};
 use index::{Entries, Index};
 use lines::Flaw;
@@ -126,20 +129,26 @@ struct Run<'a> {
     rows: u64,
     /// What the sound rows are about.
     brought: BTreeSet<Kind>,
+    admins: Admins,
 }
 
 /// A row on its way, and where it stands.
+#[derive(Clone)]
 struct Placed {
     place: Place,
     row: Row,
 }
+
+/// Why the sidecar refused rows, of which it wrote none.
+struct Refused(String);
 
 impl<'a> Run<'a> {
     fn begin(flags: &'a Import, source: &'a Source, door: &'a Door, report: Report) -> anyhow::Result<Self> {
         let mut identity = source.digest()?;
         identity.update([u8::from(flags.trust_dates)]);
         let import = HEXLOWER.encode(identity.finalize().get(..16).unwrap_or_default());
-        let terms = Terms { import, trust_dates: flags.trust_dates, reactivate: flags.reactivate };
+        let (trust_dates, reactivate) = (flags.trust_dates, flags.reactivate);
+        let terms = Terms { import, trust_dates, reactivate, ..Terms::default() };
         let terms_json = serde_json::to_string(&terms)?;
         let operator = operator()?;
         Ok(Self {
@@ -153,21 +162,34 @@ impl<'a> Run<'a> {
             report,
             rows: 0,
             brought: BTreeSet::new(),
+            admins: Admins::default(),
         })
     }
 
     async fn import(mut self) -> anyhow::Result<ExitCode> {
         let are_readable = self.check().await?;
-        let bad = self.report.errors();
-        if bad > 0 && !(self.flags.skip_bad && are_readable) {
+        if let Some(code) = self.refuse_bad_rows(are_readable)? {
+            return Ok(code);
+        }
+        let (mut admins, mut gone) = (std::mem::take(&mut self.admins), replace::Gone::default());
+        if self.flags.replace {
+            gone = replace::Gone::find(&self, &mut admins).await?;
+            writeln!(io::stderr(), "{gone}")?;
+        } else {
+            self.look_at_accounts(&mut admins).await?;
+        }
+        let refused = self.refuse_last_admins(&mut admins)?;
+        self.admins = admins;
+        if let Some(code) = self.refuse_bad_rows(are_readable)? {
+            return Ok(code);
+        }
+        if !refused.is_empty() {
             self.report.finish()?;
-            writeln!(io::stderr(), "{bad} bad rows: nothing is imported")?;
+            writeln!(io::stderr(), "{}", refused.join("\n"))?;
+            writeln!(io::stderr(), "{} accounts without an administrator: nothing is imported", refused.len())?;
             return Ok(ExitCode::from(BAD_ROWS));
         }
-        let gone = if self.flags.replace { replace::Gone::find(&self).await? } else { replace::Gone::default() };
-        if self.flags.replace {
-            writeln!(io::stderr(), "{gone}")?;
-        }
+        let bad = self.report.errors();
         if self.flags.check {
             self.report.finish()?;
             writeln!(io::stderr(), "{} rows are sound; nothing is imported", self.rows)?;
@@ -181,6 +203,17 @@ impl<'a> Run<'a> {
         let skipped = if bad > 0 { format!("; {bad} bad rows skipped") } else { String::new() };
         writeln!(io::stderr(), "imported: {created} new, {changed} changed, {unchanged} as before{skipped}")?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Ends the command when rows are bad that it may not skip.
+    fn refuse_bad_rows(&mut self, are_readable: bool) -> anyhow::Result<Option<ExitCode>> {
+        let bad = self.report.errors();
+        if bad == 0 || self.flags.skip_bad && are_readable {
+            return Ok(None);
+        }
+        self.report.finish()?;
+        writeln!(io::stderr(), "{bad} bad rows: nothing is imported")?;
+        Ok(Some(ExitCode::from(BAD_ROWS)))
     }
 
     /// The first pass; writes nothing but the report. `false`: a file cannot be read at all.
@@ -234,11 +267,17 @@ impl<'a> Run<'a> {
         }
         let rows = chunk.iter().map(|(placed, _)| &placed.row);
         let request = CheckImportRequest { terms_json: self.terms_json.clone(), row_json: json(rows)? };
-        let findings = self.door.service().check_import(request).await.map_err(told)?.into_inner().finding_json;
+        let answer = self.door.service().check_import(request).await.map_err(told)?.into_inner();
+        self.admins.learn(answer.admin_role);
+        let findings = answer.finding_json;
         let mut bad = BTreeSet::new();
         for finding in findings {
             let Finding { row: number, problem } = serde_json::from_str(&finding)?;
-            let (Placed { place, row }, entries) = chunk.get(number).context("the sidecar found a row that is none")?;
+            let (placed, entries) = chunk.get(number).context("the sidecar found a row that is none")?;
+            let Placed { place, row } = placed;
+            if problem == Problem::TakesAdmin {
+                self.admins.taken_by(placed, entries);
+            }
             if !self.index.mends(row, &problem, &self.terms) {
                 self.index.forget(entries);
                 self.problem(*place, stage, &problem)?;
@@ -273,7 +312,8 @@ impl<'a> Run<'a> {
             for item in self.source.rows(stage) {
                 let Item { place, row, .. } = item?;
                 let Ok(row) = row else { continue };
-                if self.report.is_bad(place, stage) {
+                let waits = stage == Stage::Leavers && self.admins.is_late(place);
+                if waits || self.report.is_bad(place, stage) {
                     continue;
                 }
                 chunk.push(Placed { place, row });
@@ -282,6 +322,9 @@ impl<'a> Run<'a> {
                 }
             }
             self.commit_chunk(&mut committing, chunk).await?;
+        }
+        for chunk in self.admins.late().chunks(SMALLEST_CHUNK) {
+            self.commit_chunk(&mut committing, chunk.to_vec()).await?;
         }
         self.source.refuse_if_changed()?;
         if gone > 0 {
@@ -298,7 +341,21 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let begun = Instant::now();
-        let imported = self.send(chunk.iter().map(|placed| &placed.row)).await?;
+        let imported = match self.send(chunk.iter().map(|placed| &placed.row)).await? {
+            Ok(imported) => imported,
+            // Row by row it is found out which one is refused.
+            Err(Refused(_)) if chunk.len() > 1 => {
+                for placed in chunk {
+                    Box::pin(self.commit_chunk(committing, vec![placed])).await?;
+                }
+                return Ok(());
+            }
+            Err(Refused(why)) => {
+                let place = chunk.first().context("a chunk has rows")?.place;
+                let file = self.source.shown(place);
+                bail!("{file}:{}: {why}; {STOPPED}", place.line);
+            }
+        };
         for (number, note) in &imported.notes {
             let place = chunk.get(*number).context("the sidecar noted a row that is none")?.place;
             self.report.note(self.source, place, "-", note.text())?;
@@ -306,15 +363,17 @@ impl<'a> Run<'a> {
         committing.took(begun.elapsed(), chunk.len(), &imported)
     }
 
-    async fn send(&self, rows: impl Iterator<Item = &Row>) -> anyhow::Result<Imported> {
+    async fn send(&self, rows: impl Iterator<Item = &Row>) -> anyhow::Result<Result<Imported, Refused>> {
         let request = CommitImportRequest {
             terms_json: self.terms_json.clone(),
             row_json: json(rows)?,
             operator: self.operator.clone(),
         };
-        let answer = self.door.service().commit_import(request).await.map_err(told);
-        let answer = answer.context("the import stopped, what was imported stays; run the same command again")?;
-        Ok(serde_json::from_str(&answer.into_inner().imported_json)?)
+        match self.door.service().commit_import(request).await {
+            Ok(answer) => Ok(Ok(serde_json::from_str(&answer.into_inner().imported_json)?)),
+            Err(status) if status.code() == Code::InvalidArgument => Ok(Err(Refused(told(status).to_string()))),
+            Err(status) => Err(told(status)).context(STOPPED),
+        }
     }
 }
 
@@ -355,6 +414,8 @@ fn template() -> anyhow::Result<ExitCode> {
     writeln!(out, r#"{{"record":"site","account":"acc-1001","id":"site-hq","name":"Headquarters"}}"#)?;
     Ok(ExitCode::SUCCESS)
 }
+
+const STOPPED: &str = "the import stopped, what was imported stays; run the same command again";
 
 /// The exit code when rows are bad.
 const BAD_ROWS: u8 = 2;

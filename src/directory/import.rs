@@ -27,6 +27,9 @@ pub struct Terms {
     pub trust_dates: bool,
     /// Whether an active row makes an inactive contact active.
     pub reactivate: bool,
+    /// The roles whose bearers may grant roles, by the policy in force: nobody who imports says which they are.
+    #[serde(skip)]
+    pub admins: BTreeSet<RoleName>,
 }
 
 /// Why a row cannot be imported.
@@ -39,6 +42,8 @@ pub enum Problem {
     Inactive,
     /// The contact to be deactivated is primary administrator. Another row may name a successor.
     IsPrimaryAdmin,
+    /// The contact who leaves, or loses a role, is an administrator company-wide. Somebody else may be left, or come by another row.
+    TakesAdmin,
     /// No other row mends it.
     Refused {
         /// The field.
@@ -55,7 +60,7 @@ impl Problem {
         match self {
             Self::Missing(field) | Self::Refused { field, .. } => field,
             Self::Inactive => "primary_admin",
-            Self::IsPrimaryAdmin => "status",
+            Self::IsPrimaryAdmin | Self::TakesAdmin => "status",
         }
     }
 
@@ -66,10 +71,15 @@ impl Problem {
             Self::Missing(_) => "is neither in the directory nor in a sound row of the import",
             Self::Inactive => "must be an active contact",
             Self::IsPrimaryAdmin => "must be active while the contact is the primary administrator: name another first",
+            Self::TakesAdmin => LAST_ADMIN,
             Self::Refused { why, .. } => why,
         }
     }
 }
+
+/// What is wrong with taking an account's last administrator away (S13).
+pub const LAST_ADMIN: &str =
+    "would leave nobody of the account who may grant roles: assign an administrator's role to another person first";
 
 /// What one row lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,6 +175,21 @@ pub(super) struct Plan {
     pub(super) founded: Vec<AccountId>,
     pub(super) imported: Imported,
     pub(super) findings: Vec<Finding>,
+    /// Which rows take an administrator away, and of which account.
+    pub(super) takers: Vec<(usize, AccountId)>,
+}
+
+impl Plan {
+    /// What keeps the rows from being imported, and what only all rows of an import together can mend.
+    pub(super) fn problems(self) -> Vec<Finding> {
+        let takers = self.takers.into_iter().map(|(row, _)| Finding { row, problem: Problem::TakesAdmin });
+        self.findings.into_iter().chain(takers).collect()
+    }
+
+    /// The accounts that must have an administrator when the changes are made: each had one before.
+    pub(super) fn must_keep_an_admin(&self) -> BTreeSet<AccountId> {
+        self.takers.iter().map(|(_, account)| account.clone()).collect()
+    }
 }
 
 /// What has to be written so that the directory says what the rows say. Rows with findings change nothing.
@@ -208,8 +233,8 @@ impl Planner<'_> {
             Row::Contact(row) => self.contact(index, row),
             Row::PrimaryAdmin(row) => self.primary_admin(index, row),
             Row::Role(row) => self.role(index, row),
-            Row::ContactGone { contact } => self.contact_gone(contact),
-            Row::RoleGone { contact, role, site } => self.role_gone(contact, role, site.as_ref()),
+            Row::ContactGone { contact } => self.contact_gone(index, contact),
+            Row::RoleGone { contact, role, site } => self.role_gone(index, contact, role, site.as_ref()),
             Row::NumberGone { account, number } => {
                 self.gone(account, |account| account.numbers_of_record.retain(|known| known.number != *number))
             }
@@ -328,6 +353,9 @@ impl Planner<'_> {
                 None => row.created.filter(|_| trusted).unwrap_or(self.now),
             },
         };
+        if contact.status == ContactStatus::Inactive {
+            self.note_if_admin(index, &contact.id);
+        }
         self.refuse_if_primary_admin_leaves(&contact)?;
         if before.as_ref() == Some(&contact) {
             self.plan.imported.notes.extend(note.map(|note| (index, note)));
@@ -376,6 +404,16 @@ impl Planner<'_> {
         let is_primary = account.is_some_and(|known| known.account.primary_admin.as_ref() == Some(&contact.id));
         let leaves = contact.status == ContactStatus::Inactive;
         if is_primary && leaves { Err(Problem::IsPrimaryAdmin) } else { Ok(()) }
+    }
+
+    /// Takes down that a row takes something away from an active administrator.
+    fn note_if_admin(&mut self, row: usize, contact: &ContactId) {
+        let Some(Listed { contact, roles }) = self.known.contacts.get(contact) else { return };
+        let is_of_admins =
+            |known: &RoleAssignment| known.scope == Scope::Company && self.terms.admins.contains(&known.role);
+        if contact.status == ContactStatus::Active && roles.iter().any(is_of_admins) {
+            self.plan.takers.push((row, contact.account.clone()));
+        }
     }
 
     fn primary_admin(&mut self, index: usize, row: &PrimaryAdminRow) -> Result<Effect, Problem> {
@@ -434,7 +472,8 @@ impl Planner<'_> {
         last
     }
 
-    fn contact_gone(&mut self, contact: &ContactId) -> Result<Effect, Problem> {
+    fn contact_gone(&mut self, index: usize, contact: &ContactId) -> Result<Effect, Problem> {
+        self.note_if_admin(index, contact);
         let known = &self.known.contacts.get(contact).ok_or_else(|| missing("contact"))?.contact;
         if known.status == ContactStatus::Inactive {
             return Ok(Effect::Unchanged);
@@ -445,7 +484,16 @@ impl Planner<'_> {
         Ok(Effect::Changed)
     }
 
-    fn role_gone(&mut self, contact: &ContactId, role: &RoleName, site: Option<&SiteId>) -> Result<Effect, Problem> {
+    fn role_gone(
+        &mut self,
+        index: usize,
+        contact: &ContactId,
+        role: &RoleName,
+        site: Option<&SiteId>,
+    ) -> Result<Effect, Problem> {
+        if site.is_none() && self.terms.admins.contains(role) {
+            self.note_if_admin(index, contact);
+        }
         let known = self.known.contacts.get(contact).ok_or_else(|| missing("contact"))?;
         let scope = scope(site);
         if !known.roles.iter().any(|known| known.role == *role && known.scope == scope) {

@@ -347,7 +347,8 @@ impl AdminService for Admin {
         let (terms, rows) = (parsed(&request.terms_json)?, rows(&request.row_json)?);
         let findings = self.parts.import.check(rows, &terms).await.map_err(status)?;
         let finding_json = findings.iter().map(json).collect::<Result<_, _>>()?;
-        Ok(Response::new(pb::CheckImportResponse { finding_json }))
+        let admin_role = self.parts.import.admins().iter().map(ToString::to_string).collect();
+        Ok(Response::new(pb::CheckImportResponse { finding_json, admin_role }))
     }
 
     async fn begin_import(

@@ -16,6 +16,7 @@ use crate::{
         AccountId, Actor, ContactId, Directory, DirectoryError, Revision, RoleAssignment, RoleName,
         import::{Finding, Imported, Note, Problem, Row, Terms},
     },
+    people::rules::GRANTS,
     policy::Current,
     spelling::did_you_mean,
 };
@@ -45,8 +46,15 @@ impl Import {
         for (row, malformed) in self.malformed(&rows) {
             findings.push(Finding { row, problem: Problem::Refused { field: malformed.0, why: malformed.1 } });
         }
-        findings.extend(self.directory.check_import(rows, terms, self.clock.now()).await?);
+        let terms = Terms { admins: self.admins(), ..terms.clone() };
+        findings.extend(self.directory.check_import(rows, &terms, self.clock.now()).await?);
         Ok(findings)
+    }
+
+    /// The roles whose bearers may grant roles, by the policy in force.
+    #[must_use]
+    pub fn admins(&self) -> BTreeSet<RoleName> {
+        self.policy.snapshot().roles_that_may(GRANTS)
     }
 
     /// Records that an import begins, with its terms. Without this nothing of it is committed.
@@ -79,7 +87,7 @@ impl Import {
         if let Some(why) = unsound {
             return Err(DirectoryError::Invalid { field: "row", why }.into());
         }
-        let this = self.clone();
+        let (this, terms) = (self.clone(), Terms { admins: self.admins(), ..terms });
         ended(tokio::spawn(async move { this.commit_begun(rows, &terms, &actor).await })).await
     }
 

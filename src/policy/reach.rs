@@ -12,6 +12,7 @@ use crate::{directory::RoleName, interaction::Channel};
 #[derive(Default)]
 pub(super) struct Reach {
     covered: RwLock<HashMap<(RoleSet, RoleSet), bool>>,
+    may: RwLock<HashMap<String, BTreeSet<RoleName>>>,
 }
 
 /// More sets of roles than that are asked about anew each time.
@@ -44,12 +45,21 @@ impl Bundle {
     /// The roles that permit this action somewhere, with the best evidence, ordinarily.
     #[must_use]
     pub fn roles_that_may(&self, action: &str) -> BTreeSet<RoleName> {
+        if let Some(known) = self.reach.may.read().unwrap_or_else(PoisonError::into_inner).get(action) {
+            return known.clone();
+        }
         let may = |role: &&RoleName| {
             let one = BTreeSet::from([(*role).clone()]);
             let mut asked = self.questions(&one).filter(|question| question.action.name == action);
             asked.any(|question| is_ordinary(&question) && matches!(self.decide(&question), Ruling::Permitted(_)))
         };
-        self.roles().iter().filter(may).cloned().collect()
+        let roles: BTreeSet<RoleName> = self.roles().iter().filter(may).cloned().collect();
+        // What is no action of the bundle is nobody's, and need not be kept.
+        if self.actions().any(|known| known.name == action) {
+            let mut may = self.reach.may.write().unwrap_or_else(PoisonError::into_inner);
+            may.insert(action.to_owned(), roles.clone());
+        }
+        roles
     }
 
     /// Whatever a bearer of these roles could be permitted: every action with its example, where and how it could be proved.

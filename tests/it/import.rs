@@ -23,6 +23,7 @@ use crate::{
     sidecar::{Home, Sidecar},
 };
 
+mod admins;
 mod load;
 mod mistakes;
 
@@ -286,10 +287,11 @@ async fn replace_shows_what_the_files_lack_and_asks_before_it_is_taken_away() {
     imported(&sidecar.home, &Files::company(), &[]).await;
     let files = Files::company();
     files.edit("contacts.csv", "con-3002,acc-3003,Nils,Berg,nils@cobalt.example,active,2020-03-01\n", "");
-    files.edit("roles.csv", "acc-3003,con-3002,it_admin,dock,2020-03-01\n", "");
+    let stay = "acc-1001,con-1001,super_admin,,\nacc-2002,con-2001,super_admin,,\n";
+    files.edit("roles.csv", "acc-3003,con-3002,it_admin,dock,2020-03-01\n", stay);
     files.edit("numbers.csv", "+12125550101", "+12125550103");
-    // The sample company's people are lacking, too, but for the two primary administrators.
-    let counts = "the files lack 10 active contacts, who are deactivated, 12 roles, 4 numbers and 3 addresses of record; \
+    // The sample company's people are lacking, too, but for the two primary administrators, who stay what they are.
+    let counts = "the files lack 10 active contacts, who are deactivated, 10 roles, 4 numbers and 3 addresses of record; \
                   2 primary administrators stay";
     let refused = import(&sidecar.home, &files, &["--replace"]).await;
     let said = String::from_utf8(refused.stderr).unwrap();

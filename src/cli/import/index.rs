@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::directory::{
-    AccountId, ContactId, ContactStatus,
+    AccountId, ContactId, ContactStatus, RoleName,
     import::{PrimaryAdminRow, Problem, Row, Terms},
     select::folded,
 };
@@ -57,6 +57,8 @@ impl Index {
         let (account, contact) = row.names();
         let (account, contact) = (account.map_or("", AccountId::as_str), contact.map_or("", ContactId::as_str));
         match problem {
+            // Whether that is mended is found out over all rows together: see `admins.rs`.
+            Problem::TakesAdmin => true,
             Problem::Refused { .. } => false,
             Problem::Inactive => terms.reactivate && self.has(Is::ActiveContact, &[contact]),
             Problem::IsPrimaryAdmin => {
@@ -100,6 +102,26 @@ impl Index {
             | Row::PrimaryAdmin(_)
             | Row::Role(_) => true,
         }
+    }
+
+    /// Whether the files bring the contact, as one of the account.
+    pub(super) fn brings(&self, account: &AccountId, contact: &ContactId) -> bool {
+        self.has(Is::ContactOf, &[account.as_str(), contact.as_str()])
+    }
+
+    /// Whether the files say that the contact is inactive.
+    pub(super) fn says_inactive(&self, contact: &ContactId) -> bool {
+        self.has(Is::InactiveContact, &[contact.as_str()])
+    }
+
+    /// Whether the files say that the contact is active.
+    pub(super) fn says_active(&self, contact: &ContactId) -> bool {
+        self.has(Is::ActiveContact, &[contact.as_str()])
+    }
+
+    /// Whether the files give the contact the role, company-wide.
+    pub(super) fn grants(&self, contact: &ContactId, role: &RoleName) -> bool {
+        self.has(Is::Role, &[contact.as_str(), role.as_str(), ""])
     }
 
     fn has(&self, what: Is, parts: &[&str]) -> bool {
@@ -149,9 +171,11 @@ impl Index {
         match row {
             Row::Contact(row) => {
                 let of = self.entry(Is::ContactOf, &[row.account.as_str(), row.id.as_str()]);
-                let active = self.entry(Is::ActiveContact, &[row.id.as_str()]);
-                let is_active = row.status == Some(ContactStatus::Active);
-                std::iter::once(of).chain(is_active.then_some(active)).collect()
+                let status = row.status.map(|status| match status {
+                    ContactStatus::Active => self.entry(Is::ActiveContact, &[row.id.as_str()]),
+                    ContactStatus::Inactive => self.entry(Is::InactiveContact, &[row.id.as_str()]),
+                });
+                std::iter::once(of).chain(status).collect()
             }
             Row::PrimaryAdmin(PrimaryAdminRow { account, contact }) => vec![
                 self.entry(Is::NamedPrimary, &[account.as_str()]),
@@ -180,6 +204,7 @@ enum Is {
     Contact,
     ContactOf,
     ActiveContact,
+    InactiveContact,
     Email,
     Extension,
     UserId,

@@ -6,10 +6,12 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use super::{Committing, LARGEST_CHUNK, Run, format::Kind};
+use anyhow::bail;
+
+use super::{Committing, LARGEST_CHUNK, Refused, Run, admins::Admins, format::Kind};
 use crate::{
     cli::door::told,
-    directory::{Account, ContactId, ContactStatus, Listed, Scope, import::Row},
+    directory::{Account, AccountId, ContactId, ContactStatus, Listed, Scope, import::Row},
     grpc::proto::countersign::admin::v1::{ListAccountsRequest, ListContactsRequest},
 };
 
@@ -25,11 +27,11 @@ pub(super) struct Gone {
 }
 
 impl Gone {
-    /// Counts them.
-    pub(super) async fn find(run: &Run<'_>) -> anyhow::Result<Self> {
+    /// Counts them, and takes down what becomes of administrators.
+    pub(super) async fn find(run: &Run<'_>, admins: &mut Admins) -> anyhow::Result<Self> {
         let mut gone = Self::default();
         let mut pages = Pages::default();
-        while let Some((rows, kept)) = pages.next(run).await? {
+        while let Some((rows, kept)) = pages.next(run, Some(admins)).await? {
             gone.primary_admins += kept;
             for row in rows {
                 match row {
@@ -72,11 +74,29 @@ impl fmt::Display for Gone {
 /// Takes them away.
 pub(super) async fn commit(run: &mut Run<'_>, committing: &mut Committing) -> anyhow::Result<()> {
     let mut pages = Pages::default();
-    while let Some((rows, _)) = pages.next(run).await? {
+    while let Some((rows, _)) = pages.next(run, None).await? {
         for chunk in rows.chunks(committing.size.max(1)) {
             let begun = std::time::Instant::now();
-            let imported = run.send(chunk.iter()).await?;
-            committing.took(begun.elapsed(), chunk.len(), &imported)?;
+            match run.send(chunk.iter()).await? {
+                Ok(imported) => committing.took(begun.elapsed(), chunk.len(), &imported)?,
+                Err(Refused(_)) => one_by_one(run, committing, chunk).await?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes away row by row what is refused together, so that it is known which one is refused.
+async fn one_by_one(run: &Run<'_>, committing: &mut Committing, rows: &[Row]) -> anyhow::Result<()> {
+    for row in rows {
+        let begun = std::time::Instant::now();
+        match run.send(std::iter::once(row)).await? {
+            Ok(imported) => committing.took(begun.elapsed(), 1, &imported)?,
+            Err(Refused(why)) => {
+                let (account, contact) = row.names();
+                let whose = contact.map(ContactId::as_str).or(account.map(AccountId::as_str)).unwrap_or("-");
+                bail!("--replace stopped at what the files lack of {whose}: {why}; what was imported stays");
+            }
         }
     }
     Ok(())
@@ -106,25 +126,26 @@ struct Pages {
 
 impl Pages {
     /// What is gone of the next page, and how many stay as they are primary administrators; `None`: all was seen.
-    async fn next(&mut self, run: &Run<'_>) -> anyhow::Result<Option<(Vec<Row>, u64)>> {
+    async fn next(&mut self, run: &Run<'_>, admins: Option<&mut Admins>) -> anyhow::Result<Option<(Vec<Row>, u64)>> {
         if !self.accounts_done {
             return self.accounts(run).await.map(|rows| Some((rows, 0)));
         }
         if !self.contacts_done {
-            return self.contacts(run).await.map(Some);
+            return self.contacts(run, admins).await.map(Some);
         }
         Ok(None)
     }
 
-    async fn contacts(&mut self, run: &Run<'_>) -> anyhow::Result<(Vec<Row>, u64)> {
+    async fn contacts(&mut self, run: &Run<'_>, mut admins: Option<&mut Admins>) -> anyhow::Result<(Vec<Row>, u64)> {
         let request = ListContactsRequest { account_id: String::new(), after: self.contact.clone(), limit: PAGE };
         let page = run.door.service().list_contacts(request).await.map_err(told)?.into_inner().contact_json;
         self.contacts_done = page.len() < LARGEST_CHUNK;
         let (mut rows, mut kept) = (Vec::new(), 0);
         for listed in page {
-            let Listed { contact, roles } = serde_json::from_str(&listed)?;
+            let listed: Listed = serde_json::from_str(&listed)?;
+            let Listed { contact, roles } = &listed;
             contact.id.as_str().clone_into(&mut self.contact);
-            let gone = Row::ContactGone { contact: contact.id.clone() };
+            let (gone, mut is_gone) = (Row::ContactGone { contact: contact.id.clone() }, false);
             if run.brought.contains(&Kind::Contact)
                 && contact.status == ContactStatus::Active
                 && !run.index.keeps(&gone)
@@ -132,11 +153,13 @@ impl Pages {
                 if self.primary_admins.contains(&contact.id) || run.index.is_primary(&contact.account, &contact.id) {
                     kept += 1;
                 } else {
+                    is_gone = true;
                     rows.push(gone);
                 }
             }
+            let mut roles_gone = Vec::new();
             if run.brought.contains(&Kind::Role) {
-                let roles = roles.into_iter().map(|role| Row::RoleGone {
+                let roles = roles.iter().cloned().map(|role| Row::RoleGone {
                     contact: role.contact,
                     role: role.role,
                     site: match role.scope {
@@ -144,8 +167,12 @@ impl Pages {
                         Scope::Site(site) => Some(site),
                     },
                 });
-                rows.extend(roles.filter(|row| !run.index.keeps(row)));
+                roles_gone.extend(roles.filter(|row| !run.index.keeps(row)));
             }
+            if let Some(admins) = &mut admins {
+                admins.look(&listed, &run.index, &run.terms, is_gone, &roles_gone);
+            }
+            rows.extend(roles_gone);
         }
         Ok((rows, kept))
     }

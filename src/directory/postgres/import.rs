@@ -3,14 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    apply, list,
+    apply, list, people,
     transaction::{Reading, Writing, get},
     values::Instant,
 };
 use crate::{
     directory::{
         AccountId, Actor, ContactId, DirectoryError,
-        import::{self, Finding, Imported, Known, KnownAccount, Problem, Row, Terms},
+        import::{self, Finding, Imported, Known, KnownAccount, LAST_ADMIN, Problem, Row, Terms},
         shape::invalid,
     },
     notice::rules::Occasion,
@@ -24,7 +24,7 @@ pub(super) async fn check(
     now: Timestamp,
 ) -> Result<Vec<Finding>, DirectoryError> {
     let known = load(reading, rows, terms, now).await?;
-    let mut findings = import::plan(rows, known, terms, now).findings;
+    let mut findings = import::plan(rows, known, terms, now).problems();
     for (row, contact) in rows.iter().enumerate().filter_map(|(row, it)| Some((row, it.as_contact()?))) {
         match apply::check_unique_fields(reading, &contact.as_new(now)).await {
             Ok(()) => {}
@@ -53,6 +53,12 @@ pub(super) async fn commit(
         return Err(invalid("row", why));
     }
     let revision = apply::apply_upon(writing, &plan.changes, actor, now, held, Occasion::Import).await?;
+    let admins: Vec<_> = terms.admins.iter().cloned().collect();
+    for account in plan.must_keep_an_admin() {
+        if !people::has_holder(writing.reading(), &account, &admins).await? {
+            return Err(invalid("row", LAST_ADMIN));
+        }
+    }
     if terms.trust_dates {
         remember_founded(writing, &plan.founded, terms, now).await?;
     }

@@ -99,6 +99,16 @@ async fn find(reading: &mut Reading, search: &Search) -> Result<Vec<Listed>, Dir
     rows.iter().map(listed).collect()
 }
 
+/// Whether an active contact of the account has one of the roles, company-wide.
+pub(super) async fn has_holder(
+    reading: &mut Reading,
+    account: &AccountId,
+    roles: &[RoleName],
+) -> Result<bool, DirectoryError> {
+    // No contact has an empty id.
+    has_holder_besides(reading, account, roles, &ContactId::new("")).await
+}
+
 async fn has_holder_besides(
     reading: &mut Reading,
     account: &AccountId,

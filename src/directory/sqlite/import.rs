@@ -3,13 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    apply, list, standing,
+    apply, list, people, standing,
     transaction::{ReadTransaction, WriteTransaction},
 };
 use crate::{
     directory::{
         AccountId, Actor, DirectoryError,
-        import::{self, Finding, Imported, Known, KnownAccount, Problem, Row, Terms},
+        import::{self, Finding, Imported, Known, KnownAccount, LAST_ADMIN, Problem, Row, Terms},
         shape::invalid,
     },
     notice::rules::Occasion,
@@ -23,7 +23,7 @@ pub(super) fn check(
     now: Timestamp,
 ) -> Result<Vec<Finding>, DirectoryError> {
     let known = load(snapshot, rows, terms, now)?;
-    let mut findings = import::plan(rows, known, terms, now).findings;
+    let mut findings = import::plan(rows, known, terms, now).problems();
     for (row, contact) in rows.iter().enumerate().filter_map(|(row, it)| Some((row, it.as_contact()?))) {
         match apply::check_unique_fields(snapshot, &contact.as_new(now)) {
             Ok(()) => {}
@@ -52,6 +52,12 @@ pub(super) fn commit(
         return Err(invalid("row", why));
     }
     let revision = apply::apply_upon(transaction, &plan.changes, actor, now, held, Occasion::Import)?;
+    let admins: Vec<_> = terms.admins.iter().cloned().collect();
+    for account in plan.must_keep_an_admin() {
+        if !people::has_holder(transaction, &account, &admins)? {
+            return Err(invalid("row", LAST_ADMIN));
+        }
+    }
     for account in plan.founded.iter().filter(|_| terms.trust_dates) {
         remember_founded(transaction, account, terms, now)?;
     }

@@ -77,6 +77,16 @@ fn find(snapshot: &ReadTransaction<'_>, search: &Search) -> Result<Vec<Listed>, 
     page.into_iter().filter_map(|id| list::listed(snapshot, &ContactId::new(id)).transpose()).collect()
 }
 
+/// Whether an active contact of the account has one of the roles, company-wide.
+pub(super) fn has_holder(
+    snapshot: &ReadTransaction<'_>,
+    account: &AccountId,
+    roles: &[RoleName],
+) -> Result<bool, DirectoryError> {
+    // No contact has an empty id.
+    has_holder_besides(snapshot, account, roles, &ContactId::new(""))
+}
+
 fn has_holder_besides(
     snapshot: &ReadTransaction<'_>,
     account: &AccountId,

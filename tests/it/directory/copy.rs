@@ -170,7 +170,7 @@ async fn everything(store: &Store) {
         contract_addresses_cpni: None,
         marketing_approved: countersign::directory::import::Told::Nothing,
     });
-    let terms = Terms { trust_dates: true, import: "import-1".into(), reactivate: false };
+    let terms = Terms { trust_dates: true, import: "import-1".into(), ..Terms::default() };
     store.import(vec![founded], &terms, Actor::Sidecar, now()).await.unwrap();
 }
 

@@ -1,6 +1,9 @@
 //! What the management of people asks of a store, over both.
 
-use countersign::directory::people::{Applied, Decided, KeptRequest, PeopleStore, RequestKey};
+use countersign::directory::{
+    import::{Finding, Imported, LAST_ADMIN, Problem, Row, Terms},
+    people::{Applied, Decided, KeptRequest, PeopleStore, RequestKey},
+};
 
 use super::{embedded::open, *};
 use crate::postgres::Database;
@@ -94,4 +97,67 @@ async fn commits_upon_one_state_alone<S: Directory + PeopleStore>(store: &S) {
     assert!(!besides(sample::ADA).await && besides(sample::HANA).await);
     let none: [RoleName; 0] = [];
     assert!(!store.has_holder_besides(&AccountId::new(sample::ACME), &none, &ContactId::new("x")).await.unwrap());
+}
+
+// proves: S13
+#[tokio::test]
+async fn the_embedded_store_imports_nothing_that_takes_the_last_administrator() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    imports_nothing_that_takes_the_last_administrator(&store).await;
+    store.close();
+}
+
+// proves: S13
+#[tokio::test]
+async fn postgres_imports_nothing_that_takes_the_last_administrator() {
+    let store = Database::new().await.store().await;
+    imports_nothing_that_takes_the_last_administrator(&store).await;
+    store.close();
+}
+
+async fn imports_nothing_that_takes_the_last_administrator<S: Directory + PeopleStore>(store: &S) {
+    fill(store).await;
+    let actor = || Actor::Operator("root".to_owned());
+    let (ada, ben) = (ContactId::new(sample::ADA), ContactId::new(sample::BEN));
+    let terms =
+        Terms { admins: ["super_admin", "company_admin"].map(RoleName::new).into_iter().collect(), ..Terms::default() };
+    let gone = |contact: &ContactId, role: &str| Row::RoleGone {
+        contact: contact.clone(),
+        role: RoleName::new(role),
+        site: None,
+    };
+    let is_last = |done: Result<Imported, DirectoryError>| match done {
+        Err(DirectoryError::Invalid { field: "row", why }) => assert_eq!(why, LAST_ADMIN),
+        other => panic!("{other:?}"),
+    };
+    // Both at once, by whatever rows: each is told of in a check, and nothing is written.
+    let both = vec![Row::ContactGone { contact: ben.clone() }, gone(&ada, "super_admin")];
+    let told = store.check_import(both.clone(), &terms, now()).await.unwrap();
+    assert_eq!(told, [0, 1].map(|row| Finding { row, problem: Problem::TakesAdmin }));
+    let before = store.revision().await.unwrap();
+    is_last(store.import(both.clone(), &terms, actor(), now()).await);
+    assert_eq!(store.revision().await.unwrap(), before);
+    // A role that makes nobody an administrator is none of it.
+    assert_eq!(store.check_import(vec![gone(&ben, "it_admin")], &terms, now()).await.unwrap(), []);
+
+    // What was decided over two is not committed upon one, and the other way round.
+    let revoke = Decided {
+        changes: vec![Change::RevokeRole {
+            contact: ada.clone(),
+            role: RoleName::new("super_admin"),
+            scope: Scope::Company,
+        }],
+        account: AccountId::new(sample::ACME),
+        as_of: before,
+        request: None,
+        is_rehearsal: false,
+    };
+    store.import(vec![both[0].clone()], &terms, actor(), now()).await.unwrap();
+    assert_eq!(store.apply_if_unchanged(revoke, actor(), now()).await.unwrap(), Applied::ChangedMeanwhile);
+    is_last(store.import(vec![both[1].clone()], &terms, actor(), now()).await);
+    // Who left counts for nobody; another makes room.
+    apply(store, Change::AssignRole(role(sample::GRACE, "company_admin", Scope::Company))).await.unwrap();
+    store.import(vec![both[1].clone()], &terms, actor(), now()).await.unwrap();
+    is_last(store.import(vec![gone(&ContactId::new(sample::GRACE), "company_admin")], &terms, actor(), now()).await);
 }

@@ -139,7 +139,7 @@ async fn passphrases_are_answered_while_many_contacts_are_imported() {
 }
 
 /// Accounts with numbers, administrators, contacts, and a role for every tenth.
-fn many(contacts: usize) -> Files {
+pub(super) fn many(contacts: usize) -> Files {
     let files = Files::of([]);
     let create = |name: &str| BufWriter::new(File::create(files.file(name)).unwrap());
     let [mut accounts, mut numbers, mut people, mut roles] =
@@ -170,7 +170,7 @@ fn many(contacts: usize) -> Files {
     files
 }
 
-fn start(home: &Home, files: &Files, flags: &[&str]) -> Child {
+pub(super) fn start(home: &Home, files: &Files, flags: &[&str]) -> Child {
     let mut command = Command::new(BINARY);
     command.arg("import").arg(files.path()).args(flags).arg("--config").arg(home.config());
     command.stderr(Stdio::piped()).spawn().unwrap()

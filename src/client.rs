@@ -159,9 +159,9 @@ impl Rpc {
         }
     }
 
-    /// Whether its requests must state a portal login.
+    /// On whose behalf a call is made.
     #[must_use]
-    pub fn states_login(self) -> bool {
+    pub fn behalf(self) -> Behalf {
         match self {
             Self::Authorize
             | Self::BatchAuthorize
@@ -169,22 +169,7 @@ impl Rpc {
             | Self::ReadDelivery
             | Self::StartReset
             | Self::CompleteReset
-            | Self::ReadReset
-            | Self::GetAccount
-            | Self::ListAccounts
-            | Self::GetContact
-            | Self::ListContacts
-            | Self::ReviewAccount
-            | Self::CreateContact
-            | Self::UpdateContact
-            | Self::DeactivateContact
-            | Self::AssignRole
-            | Self::RevokeRole
-            | Self::TransferPrimaryAdmin
-            | Self::CreateAccount
-            | Self::UpdateAccount
-            | Self::DeactivateSite
-            | Self::SetNumberLock => false,
+            | Self::ReadReset => Behalf::Anybody,
             Self::GetEscalation
             | Self::ListEscalations
             | Self::WatchEscalations
@@ -196,14 +181,7 @@ impl Rpc {
             | Self::SuggestPassphrase
             | Self::GetPassphraseStatus
             | Self::ReopenPassphrase
-            | Self::UnlockPassphrase => true,
-        }
-    }
-
-    /// Whether its requests name an actor: a person who is logged in, or a system with roles.
-    #[must_use]
-    pub fn names_actor(self) -> bool {
-        match self {
+            | Self::UnlockPassphrase => Behalf::LoggedIn,
             Self::GetAccount
             | Self::ListAccounts
             | Self::GetContact
@@ -218,26 +196,7 @@ impl Rpc {
             | Self::CreateAccount
             | Self::UpdateAccount
             | Self::DeactivateSite
-            | Self::SetNumberLock => true,
-            Self::Authorize
-            | Self::BatchAuthorize
-            | Self::EndInteraction
-            | Self::ReadDelivery
-            | Self::GetEscalation
-            | Self::ListEscalations
-            | Self::WatchEscalations
-            | Self::ApproveEscalation
-            | Self::RefuseEscalation
-            | Self::CancelEscalation
-            | Self::SetPassphrase
-            | Self::ClearPassphrase
-            | Self::SuggestPassphrase
-            | Self::GetPassphraseStatus
-            | Self::ReopenPassphrase
-            | Self::StartReset
-            | Self::CompleteReset
-            | Self::ReadReset
-            | Self::UnlockPassphrase => false,
+            | Self::SetNumberLock => Behalf::Actor,
         }
     }
 
@@ -245,8 +204,19 @@ impl Rpc {
     #[must_use]
     pub fn claims_channel(self) -> bool {
         matches!(self, Self::Authorize | Self::BatchAuthorize | Self::StartReset | Self::CompleteReset)
-            || self.states_login()
+            || self.behalf() == Behalf::LoggedIn
     }
+}
+
+/// On whose behalf a call of an RPC is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behalf {
+    /// Whoever is at the other end of a call or chat, or nobody.
+    Anybody,
+    /// A person who is logged in to the portal, as the call states.
+    LoggedIn,
+    /// Whom the call names: such a person, or a system with roles.
+    Actor,
 }
 
 /// Something that a client system may state and be believed.

@@ -4,18 +4,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
-use jiff::Timestamp;
-use tonic::{Status, Streaming, service::interceptor::InterceptedService, transport::Channel};
+use tonic::{Code, Status, Streaming, service::interceptor::InterceptedService, transport::Channel};
 
 use super::{
     connect::{Bearer, Target, connect},
     secret, table,
 };
 use crate::{
-    directory::{
-        Account, AccountId, AddressKind, AddressOfRecord, Contact, ContactId, ContactStatus, CpniExemption, E164,
-        Listed, NumberOfRecord, RoleAssignment, RoleName, Scope, Site, SiteId,
-    },
+    directory::{Account, Listed},
     grpc::{
         page_token,
         proto::countersign::v1::{
@@ -23,8 +19,13 @@ use crate::{
             directory_service_client::DirectoryServiceClient,
         },
     },
-    review::{Finding, Severity},
+    manage::ManageError,
 };
+
+mod told;
+
+pub(super) use told::finding;
+use told::{OTHER_VERSION, account, contact};
 
 /// A sidecar, and as whom it is asked.
 pub(super) struct Afar {
@@ -48,7 +49,7 @@ impl Afar {
             None => Target::tcp(server.strip_prefix("http://").unwrap_or(server).trim_end_matches('/'))?,
         };
         let service = DirectoryServiceClient::with_interceptor(connect(&target).await?, bearer);
-        Ok(Self { service, name })
+        Ok(Self { service, name: visible(&name) })
     }
 
     /// The accounts after this id, at most so many.
@@ -129,6 +130,43 @@ impl Afar {
         Ok(parts)
     }
 
+    /// Makes a contact inactive; says whether he was active.
+    pub(super) async fn deactivate(&self, contact_id: String) -> anyhow::Result<bool> {
+        let request =
+            pb::DeactivateContactRequest { actor: self.actor(), contact_id, ..pb::DeactivateContactRequest::default() };
+        let answer = self.service.clone().deactivate_contact(request).await.map_err(refused)?.into_inner();
+        written(answer.answer(), "contact", &answer.field)?;
+        Ok(answer.changed)
+    }
+
+    /// Assigns a role, at a site or company-wide; says whether the contact lacked it.
+    pub(super) async fn assign(&self, contact_id: String, role: String, site_id: String) -> anyhow::Result<bool> {
+        let request = pb::AssignRoleRequest {
+            actor: self.actor(),
+            contact_id,
+            role,
+            site_id,
+            ..pb::AssignRoleRequest::default()
+        };
+        let answer = self.service.clone().assign_role(request).await.map_err(refused)?.into_inner();
+        written(answer.answer(), "contact", &answer.field)?;
+        Ok(answer.changed)
+    }
+
+    /// Revokes a role; says whether the contact had it.
+    pub(super) async fn revoke(&self, contact_id: String, role: String, site_id: String) -> anyhow::Result<bool> {
+        let request = pb::RevokeRoleRequest {
+            actor: self.actor(),
+            contact_id,
+            role,
+            site_id,
+            ..pb::RevokeRoleRequest::default()
+        };
+        let answer = self.service.clone().revoke_role(request).await.map_err(refused)?.into_inner();
+        written(answer.answer(), "contact", &answer.field)?;
+        Ok(answer.changed)
+    }
+
     fn actor(&self) -> Option<DirectoryActor> {
         let system = SystemActor { name: self.name.clone() };
         Some(DirectoryActor { by: Some(directory_actor::By::System(system)) })
@@ -137,36 +175,40 @@ impl Afar {
 
 /// A refusal of the call itself, in words for an operator.
 pub(super) fn refused(status: Status) -> anyhow::Error {
-    anyhow!("{}", table::plain(status.message()))
-}
-
-/// A finding, as the operator's own sidecar tells it.
-pub(super) fn finding(found: pb::ReviewFinding) -> anyhow::Result<Finding> {
-    let severity = match found.severity() {
-        pb::ReviewSeverity::Low => Severity::Low,
-        pb::ReviewSeverity::Medium => Severity::Medium,
-        pb::ReviewSeverity::High => Severity::High,
-        pb::ReviewSeverity::Unspecified => bail!(OTHER_VERSION),
-    };
-    Ok(Finding {
-        kind: serde_json::from_value(found.kind.into()).context(OTHER_VERSION)?,
-        severity,
-        account: AccountId::new(found.account_id),
-        contact: given(found.contact_id).map(ContactId::new),
-        detail: found.detail,
-        meaning: found.meaning,
-        remedy: found.remedy,
-    })
+    let why = table::plain(status.message());
+    match status.code() {
+        Code::Unauthenticated => anyhow!(
+            "the sidecar knows no client system by this token: --token-file or COUNTERSIGN_TOKEN must hold one whose digest stands in \
+             a [[client]] of its settings (`countersign keys new` makes both)"
+        ),
+        Code::PermissionDenied => anyhow!("{why}; [[client]] of the sidecar's settings grants it (docs/people.md)"),
+        Code::Unimplemented => anyhow!(OTHER_VERSION),
+        _ => anyhow!(why),
+    }
 }
 
 fn done(answer: DirectoryAnswer, what: &str) -> anyhow::Result<()> {
-    if answer == DirectoryAnswer::NotFound {
-        bail!("no such {what}");
+    written(answer, what, "")
+}
+
+/// What came of a change, in words for an operator; the sidecar says of which field.
+fn written(answer: DirectoryAnswer, what: &str, field: &str) -> anyhow::Result<()> {
+    match answer {
+        DirectoryAnswer::Done => Ok(()),
+        DirectoryAnswer::NotFound => bail!("no such {what}"),
+        DirectoryAnswer::NotPermitted => bail!(
+            "the policy does not permit it to the roles of this client, or it goes beyond what they permit: see `cause` in the sidecar's \
+             audit, and docs/people.md"
+        ),
+        DirectoryAnswer::ChangedMeanwhile => bail!("it changes faster than it can be decided upon; try again"),
+        DirectoryAnswer::Conflict => bail!("{} is taken, or still in use", table::plain(field)),
+        DirectoryAnswer::Invalid => bail!("{} is not one that it could be", table::plain(field)),
+        DirectoryAnswer::LastAdmin => bail!(ManageError::LastAdmin),
+        DirectoryAnswer::PrimaryAdmin => bail!("the contact is the primary administrator: name another first"),
+        DirectoryAnswer::Unspecified | DirectoryAnswer::NotVerified | DirectoryAnswer::FreshLoginRequired => {
+            bail!("the sidecar answers {}", answer.as_str_name())
+        }
     }
-    if answer == DirectoryAnswer::NotPermitted {
-        bail!("the policy does not permit it to the roles of this client (docs/people.md)");
-    }
-    if answer == DirectoryAnswer::Done { Ok(()) } else { bail!("the sidecar answers {}", answer.as_str_name()) }
 }
 
 /// How many to ask for next; `None`: all that was asked for is there.
@@ -179,75 +221,13 @@ fn token_after(id: &str) -> String {
     if id.is_empty() { String::new() } else { page_token(id) }
 }
 
-fn account(found: pb::Account) -> anyhow::Result<Account> {
-    let exemption = found.cpni_exemption.unwrap_or_default();
-    let numbers = found.numbers_of_record.into_iter().map(|it| {
-        Ok(NumberOfRecord { number: E164::parse(&it.number).context(OTHER_VERSION)?, added: it.added_on.parse()? })
-    });
-    let addresses = found.addresses_of_record.into_iter().map(|it| {
-        let (kind, address) = match it.by.context(OTHER_VERSION)? {
-            pb::address_of_record::By::PostalAddress(address) => (AddressKind::Postal, address),
-            pb::address_of_record::By::EmailAddress(address) => (AddressKind::Email, address),
-        };
-        Ok(AddressOfRecord { kind, address, added: it.added_on.parse()? })
-    });
-    Ok(Account {
-        id: AccountId::new(found.id),
-        name: found.name,
-        created: time(found.created_at)?,
-        primary_admin: given(found.primary_admin_contact_id).map(ContactId::new),
-        numbers_of_record: numbers.collect::<anyhow::Result<_>>()?,
-        addresses_of_record: addresses.collect::<anyhow::Result<_>>()?,
-        sites: found.sites.into_iter().map(|site| Site { id: SiteId::new(site.id), name: site.name }).collect(),
-        number_moves_locked: found.number_moves_locked,
-        cpni_exemption: CpniExemption {
-            dedicated_representative: exemption.dedicated_representative,
-            contract_addresses_cpni: exemption.contract_addresses_cpni,
-        },
-        marketing_approved: given(found.marketing_approved_on).map(|day| day.parse()).transpose()?,
-    })
+/// What the sidecar's audit may call whoever types: visible ASCII.
+fn visible(name: &str) -> String {
+    name.chars().map(|it| if it.is_ascii_graphic() { it } else { '-' }).take(LONGEST_NAME).collect()
 }
-
-fn contact(found: pb::Contact) -> anyhow::Result<Listed> {
-    let status = match found.status() {
-        pb::ContactStatus::Active => ContactStatus::Active,
-        pb::ContactStatus::Inactive => ContactStatus::Inactive,
-        pb::ContactStatus::Unspecified => bail!(OTHER_VERSION),
-    };
-    let id = ContactId::new(found.id);
-    let roles = found.roles.into_iter().map(|it| {
-        Ok(RoleAssignment {
-            contact: id.clone(),
-            role: RoleName::new(it.role),
-            scope: given(it.site_id).map_or(Scope::Company, |site| Scope::Site(SiteId::new(site))),
-            granted: time(it.granted_at)?,
-        })
-    });
-    let roles = roles.collect::<anyhow::Result<_>>()?;
-    let contact = Contact {
-        id,
-        account: AccountId::new(found.account_id),
-        first_name: found.first_name,
-        last_name: found.last_name,
-        email: given(found.email),
-        extension: given(found.extension),
-        user_id: given(found.user_id),
-        status,
-        created: time(found.created_at)?,
-    };
-    Ok(Listed { contact, roles })
-}
-
-fn given(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
-}
-
-fn time(time: Option<prost_types::Timestamp>) -> anyhow::Result<Timestamp> {
-    let time = time.context(OTHER_VERSION)?;
-    Timestamp::new(time.seconds, time.nanos).context(OTHER_VERSION)
-}
-
-const OTHER_VERSION: &str = "the sidecar is of another version";
 
 /// The most that a page holds.
 const PAGE: u32 = 100;
+
+/// The longest name of a system, in bytes.
+const LONGEST_NAME: usize = 64;

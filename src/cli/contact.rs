@@ -7,22 +7,13 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{
-    account::Page,
-    door::{Door, Settings, operator, told},
-    on_runtime,
-    place::Place,
-    table,
-};
-use crate::{
-    directory::{ContactStatus, Listed, RoleAssignment, Scope},
-    grpc::proto::countersign::admin::v1::DeactivateContactRequest,
-};
+use super::{account::Page, on_runtime, place::Place, table};
+use crate::directory::{ContactStatus, Listed, RoleAssignment, Scope};
 
 /// Show and deactivate contacts
 ///
-/// While a sidecar runs they go through its admin socket; else they open its data themselves. With --server, list and show ask a sidecar
-/// as a client system whose `[[client]]` has roles.
+/// While a sidecar runs they go through its admin socket; else they open its data themselves. With --server they ask a sidecar as a client
+/// system whose `[[client]]` has roles, as any other program would.
 #[derive(Debug, Args)]
 pub(super) struct Contact {
     #[command(subcommand)]
@@ -147,24 +138,24 @@ fn facts(Listed { contact, roles }: &Listed) -> comfy_table::Table {
 
 /// Deactivate a contact who left: verified by nothing from that moment, the passphrase is gone for good
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   countersign contact deactivate con-1009 --config countersign.toml
+  countersign contact deactivate con-1009 --server 127.0.0.1:7443 --token-file hr.token
 
 The primary administrator of an account needs a successor first.")]
 struct Deactivate {
     /// The contact
     id: String,
     #[command(flatten)]
-    settings: Settings,
+    place: Place,
 }
 
 impl Deactivate {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.settings).await?;
-        let request = DeactivateContactRequest { id: self.id, operator: operator()? };
-        let changed = door.service().deactivate_contact(request).await.map_err(told)?.into_inner().changed;
+        let way = self.place.open().await?;
+        let changed = way.deactivate(self.id).await?;
         writeln!(io::stderr(), "{}", if changed { "deactivated" } else { "was inactive before" })?;
-        door.close().await;
+        way.close().await;
         Ok(ExitCode::SUCCESS)
     }
 }

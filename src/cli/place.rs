@@ -14,7 +14,8 @@ use super::{
 };
 use crate::grpc::proto::countersign::{
     admin::v1::{
-        GetAccountRequest, GetContactRequest, ListAccountsRequest, ListContactsRequest, ReviewRequest, ReviewResponse,
+        AssignRoleRequest, Assignment, DeactivateContactRequest, GetAccountRequest, GetContactRequest,
+        ListAccountsRequest, ListContactsRequest, ReviewRequest, ReviewResponse, RevokeRoleRequest,
     },
     v1::ReviewAccountResponse,
 };
@@ -108,6 +109,39 @@ impl Way {
                 Ok(Reviewed::Near(parts.into_inner()))
             }
             Self::Afar(afar) => Ok(Reviewed::Afar(afar.review(account_id, idle_days).await?)),
+        }
+    }
+
+    /// Makes a contact inactive; says whether he was active.
+    pub(super) async fn deactivate(&self, id: String) -> anyhow::Result<bool> {
+        match self {
+            Self::Near(door) => {
+                let request = DeactivateContactRequest { id, operator: operator()? };
+                Ok(door.service().deactivate_contact(request).await.map_err(told)?.into_inner().changed)
+            }
+            Self::Afar(afar) => afar.deactivate(id).await,
+        }
+    }
+
+    /// Assigns a role; says whether the contact lacked it.
+    pub(super) async fn assign(&self, role: Assignment) -> anyhow::Result<bool> {
+        match self {
+            Self::Near(door) => {
+                let request = AssignRoleRequest { assignment: Some(role), operator: operator()? };
+                Ok(door.service().assign_role(request).await.map_err(told)?.into_inner().changed)
+            }
+            Self::Afar(afar) => afar.assign(role.contact_id, role.role, role.site_id).await,
+        }
+    }
+
+    /// Revokes a role; says whether the contact had it.
+    pub(super) async fn revoke(&self, role: Assignment) -> anyhow::Result<bool> {
+        match self {
+            Self::Near(door) => {
+                let request = RevokeRoleRequest { assignment: Some(role), operator: operator()? };
+                Ok(door.service().revoke_role(request).await.map_err(told)?.into_inner().changed)
+            }
+            Self::Afar(afar) => afar.revoke(role.contact_id, role.role, role.site_id).await,
         }
     }
 

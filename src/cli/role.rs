@@ -7,15 +7,14 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{
-    door::{Door, Settings, operator, told},
-    on_runtime,
-};
-use crate::grpc::proto::countersign::admin::v1::{AssignRoleRequest, Assignment, RevokeRoleRequest};
+use super::{on_runtime, place::Place};
+use crate::grpc::proto::countersign::admin::v1::Assignment;
 
 /// Assign and revoke roles
 ///
-/// Each change is audited with the name of the operating system user. While a sidecar runs they go through its admin socket.
+/// Each change is audited with the name of the operating system user. While a sidecar runs they go through its admin socket; else they
+/// open its data themselves. With --server they ask a sidecar as a client system whose `[[client]]` has roles, which may grant and take
+/// what it may do itself.
 #[derive(Debug, Args)]
 pub(super) struct Role {
     #[command(subcommand)]
@@ -41,7 +40,8 @@ impl Role {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   countersign role assign --config countersign.toml --contact con-1010 --role it_admin
-  countersign role assign --config countersign.toml --contact con-1010 --role it_admin --site site-west")]
+  countersign role assign --config countersign.toml --contact con-1010 --role it_admin --site site-west
+  countersign role assign --server 127.0.0.1:7443 --token-file hr.token --contact con-1010 --role it_admin")]
 struct Assign {
     #[command(flatten)]
     which: Which,
@@ -49,11 +49,10 @@ struct Assign {
 
 impl Assign {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.which.settings).await?;
-        let request = AssignRoleRequest { assignment: Some(self.which.assignment()), operator: operator()? };
-        let changed = door.service().assign_role(request).await.map_err(told)?.into_inner().changed;
+        let way = self.which.place.open().await?;
+        let changed = way.assign(self.which.assignment()).await?;
         writeln!(io::stderr(), "{}", if changed { "assigned" } else { "was assigned before" })?;
-        door.close().await;
+        way.close().await;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -69,11 +68,10 @@ struct Revoke {
 
 impl Revoke {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.which.settings).await?;
-        let request = RevokeRoleRequest { assignment: Some(self.which.assignment()), operator: operator()? };
-        let changed = door.service().revoke_role(request).await.map_err(told)?.into_inner().changed;
+        let way = self.which.place.open().await?;
+        let changed = way.revoke(self.which.assignment()).await?;
         writeln!(io::stderr(), "{}", if changed { "revoked" } else { "was not assigned" })?;
-        door.close().await;
+        way.close().await;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -81,7 +79,7 @@ impl Revoke {
 #[derive(Debug, Args)]
 struct Which {
     #[command(flatten)]
-    settings: Settings,
+    place: Place,
     /// The contact
     #[arg(long, value_name = "ID")]
     contact: String,

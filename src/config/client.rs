@@ -8,7 +8,7 @@ use super::{
     listen::Listen,
 };
 use crate::{
-    client::{Assertion, ClientSystem, Credentials, Registry, Rpc, token::TokenDigest},
+    client::{Assertion, Behalf, ClientSystem, Credentials, Registry, Rpc, token::TokenDigest},
     directory::RoleName,
     interaction::Channel,
 };
@@ -80,7 +80,7 @@ fn one(mut section: Table, listen: &Listen, seen: &mut Seen) -> Result<ClientSys
         return Err(section.missing("channels", "a client that may ask must be granted the channels it asks for"));
     }
     let asserts = assertions(&mut section)?;
-    if rpcs.iter().any(|rpc: &Rpc| rpc.states_login()) && !asserts.contains(&Assertion::PortalLogin) {
+    if rpcs.iter().any(|rpc: &Rpc| rpc.behalf() == Behalf::LoggedIn) && !asserts.contains(&Assertion::PortalLogin) {
         return Err(section.missing(
             "asserts",
             "one of its RPCs is on behalf of who is logged in to the portal: grant \"portal_login\"",
@@ -88,7 +88,7 @@ fn one(mut section: Table, listen: &Listen, seen: &mut Seen) -> Result<ClientSys
     }
     let roles = roles(&mut section, &rpcs)?;
     let has_actor = !roles.is_empty() || asserts.contains(&Assertion::PortalLogin);
-    if rpcs.iter().any(|rpc: &Rpc| rpc.names_actor()) && !has_actor {
+    if rpcs.iter().any(|rpc: &Rpc| rpc.behalf() == Behalf::Actor) && !has_actor {
         return Err(section.missing(
             "asserts",
             "one of its RPCs names an actor: grant \"portal_login\" to a portal, or `roles` to a system that acts by itself",
@@ -127,7 +127,7 @@ fn rpcs(section: &mut Table) -> Result<BTreeSet<Rpc>, ConfigError> {
 /// Whether the bundle knows them is seen when there is one.
 fn roles(section: &mut Table, rpcs: &BTreeSet<Rpc>) -> Result<BTreeSet<RoleName>, ConfigError> {
     let Some(field) = section.texts("roles")? else { return Ok(BTreeSet::new()) };
-    if !rpcs.iter().any(|rpc| rpc.names_actor()) {
+    if !rpcs.iter().any(|rpc| rpc.behalf() == Behalf::Actor) {
         return Err(field.invalid("is for a system that calls DirectoryService, and none of its RPCs is of that"));
     }
     Ok(distinct(field)?.into_iter().map(RoleName::new).collect())

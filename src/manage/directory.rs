@@ -151,6 +151,7 @@ pub struct Told {
     decision_id: String,
     outcome: Outcome,
     shown: Shown,
+    changed: bool,
     _receipt: AuditReceipt,
 }
 
@@ -171,6 +172,12 @@ impl Told {
     #[must_use]
     pub fn shown(&self) -> &Shown {
         &self.shown
+    }
+
+    /// Whether there was anything to change.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        self.changed
     }
 }
 
@@ -219,6 +226,8 @@ struct Found {
     repeats: Option<String>,
     committed: Option<Revision>,
     shown: Shown,
+    /// Whether there was anything to change.
+    changed: bool,
 }
 
 impl Found {
@@ -235,6 +244,7 @@ impl Found {
             repeats: None,
             committed: None,
             shown: Shown::default(),
+            changed: false,
         }
     }
 
@@ -276,8 +286,8 @@ impl Managing {
     ) -> Result<Told, ManageError> {
         let record = self.record(asked, actor, seen, decision_id.clone(), &found);
         let receipt = self.trail.record(record).await?;
-        let decision_id = found.repeats.unwrap_or(decision_id);
-        Ok(Told { decision_id, outcome: found.outcome, shown: found.shown, _receipt: receipt })
+        let Found { outcome, shown, changed, repeats, .. } = found;
+        Ok(Told { decision_id: repeats.unwrap_or(decision_id), outcome, shown, changed, _receipt: receipt })
     }
 
     fn record(&self, asked: &Asked, actor: &Actor, seen: Revision, decision_id: String, found: &Found) -> Record {

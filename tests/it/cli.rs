@@ -138,6 +138,18 @@ fn a_setup_is_checked_without_starting() {
     {
         assert!(told.contains(part), "{part}: {told}");
     }
+    // Who administers every account by itself must be seen before it is started.
+    assert!(!told.contains("of every account"), "no client of the example has roles: {told}");
+    let mut settings = fs::read_to_string(&path).unwrap();
+    let digest = TokenDigest::of("cst_hr");
+    settings.push_str(&format!(
+        "\n[[client]]\nname = \"hr\"\ntoken_digests = [\"{digest}\"]\nrpcs = [\"GetContact\"]\nroles = [\"it_admin\"]\n"
+    ));
+    fs::write(&path, settings).unwrap();
+    let told = run(&mut serve());
+    for part in ["acts itself as", "it_admin", "of every account"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
     let bundle = home.path().join("bundle");
     fs::create_dir(&bundle).unwrap();
     let empty = serve().env("COUNTERSIGN_POLICY__BUNDLE", &bundle).output().unwrap();

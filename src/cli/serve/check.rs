@@ -1,7 +1,9 @@
 //! `countersign serve --check`: what would run with these settings, once they are sound. Makes, binds and opens nothing.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
+    iter,
     path::Path,
 };
 
@@ -12,6 +14,7 @@ use crate::{
     cli::table::{self, plain},
     client::{Assertion, ClientSystem, Rpc},
     config::{Config, Notices},
+    directory::RoleName,
     interaction::Channel,
 };
 
@@ -84,20 +87,29 @@ fn ways(notices: Option<&Notices>) -> String {
 }
 
 fn clients(config: &Config) -> Table {
-    let mut clients = table::with_heads(["client system", "may call", "on", "is believed about"]);
+    let mut clients = table::with_heads(["client system", "may call", "on", "is believed about", "acts itself as"]);
     for client in config.clients.iter() {
-        let ClientSystem { name, rpcs, channels, asserts, .. } = client.as_ref();
+        let ClientSystem { name, rpcs, channels, asserts, roles, .. } = client.as_ref();
         clients.add_row([
             name.clone(),
             listed(rpcs.iter().map(|rpc| Rpc::name(*rpc))),
             listed(channels.iter().map(|channel| Channel::code(*channel))),
             listed(asserts.iter().map(|assertion| Assertion::name(*assertion))),
+            acts_as(roles),
         ]);
     }
     clients
 }
 
-fn listed(names: impl Iterator<Item = &'static str>) -> String {
+/// Whoever has roles of its own administers every account.
+fn acts_as(roles: &BTreeSet<RoleName>) -> String {
+    if roles.is_empty() {
+        return listed(iter::empty());
+    }
+    format!("{}, of every account", listed(roles.iter().map(RoleName::as_str)))
+}
+
+fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
     let names: Vec<&str> = names.collect();
     if names.is_empty() { "-".to_owned() } else { names.join(", ") }
 }

@@ -50,28 +50,28 @@ pub(super) fn create_contact(told: &Told) -> pb::CreateContactResponse {
 }
 
 pub(super) fn update_contact(told: &Told) -> pb::UpdateContactResponse {
-    let Written { decision_id, answer, field, contact, .. } = written(told);
-    pb::UpdateContactResponse { decision_id, answer, field, contact }
+    let Written { decision_id, answer, field, contact, changed, .. } = written(told);
+    pb::UpdateContactResponse { decision_id, answer, field, contact, changed }
 }
 
 pub(super) fn deactivate_contact(told: &Told) -> pb::DeactivateContactResponse {
-    let Written { decision_id, answer, field, contact, .. } = written(told);
-    pb::DeactivateContactResponse { decision_id, answer, field, contact }
+    let Written { decision_id, answer, field, contact, changed, .. } = written(told);
+    pb::DeactivateContactResponse { decision_id, answer, field, contact, changed }
 }
 
 pub(super) fn assign_role(told: &Told) -> pb::AssignRoleResponse {
-    let Written { decision_id, answer, field, contact, .. } = written(told);
-    pb::AssignRoleResponse { decision_id, answer, field, contact }
+    let Written { decision_id, answer, field, contact, changed, .. } = written(told);
+    pb::AssignRoleResponse { decision_id, answer, field, contact, changed }
 }
 
 pub(super) fn revoke_role(told: &Told) -> pb::RevokeRoleResponse {
-    let Written { decision_id, answer, field, contact, .. } = written(told);
-    pb::RevokeRoleResponse { decision_id, answer, field, contact }
+    let Written { decision_id, answer, field, contact, changed, .. } = written(told);
+    pb::RevokeRoleResponse { decision_id, answer, field, contact, changed }
 }
 
 pub(super) fn transfer_primary_admin(told: &Told) -> pb::TransferPrimaryAdminResponse {
-    let Written { decision_id, answer, field, account, .. } = written(told);
-    pb::TransferPrimaryAdminResponse { decision_id, answer, field, account }
+    let Written { decision_id, answer, field, account, changed, .. } = written(told);
+    pb::TransferPrimaryAdminResponse { decision_id, answer, field, account, changed }
 }
 
 pub(super) fn create_account(told: &Told) -> pb::CreateAccountResponse {
@@ -80,18 +80,18 @@ pub(super) fn create_account(told: &Told) -> pb::CreateAccountResponse {
 }
 
 pub(super) fn update_account(told: &Told) -> pb::UpdateAccountResponse {
-    let Written { decision_id, answer, field, account, .. } = written(told);
-    pb::UpdateAccountResponse { decision_id, answer, field, account }
+    let Written { decision_id, answer, field, account, changed, .. } = written(told);
+    pb::UpdateAccountResponse { decision_id, answer, field, account, changed }
 }
 
 pub(super) fn deactivate_site(told: &Told) -> pb::DeactivateSiteResponse {
-    let Written { decision_id, answer, field, account, .. } = written(told);
-    pb::DeactivateSiteResponse { decision_id, answer, field, account }
+    let Written { decision_id, answer, field, account, changed, .. } = written(told);
+    pb::DeactivateSiteResponse { decision_id, answer, field, account, changed }
 }
 
 pub(super) fn set_number_lock(told: &Told) -> pb::SetNumberLockResponse {
-    let Written { decision_id, answer, field, account, .. } = written(told);
-    pb::SetNumberLockResponse { decision_id, answer, field, account }
+    let Written { decision_id, answer, field, account, changed, .. } = written(told);
+    pb::SetNumberLockResponse { decision_id, answer, field, account, changed }
 }
 
 /// What every answer to a change says.
@@ -101,6 +101,7 @@ struct Written {
     field: String,
     account: Option<pb::Account>,
     contact: Option<pb::Contact>,
+    changed: bool,
 }
 
 fn written(told: &Told) -> Written {
@@ -111,6 +112,7 @@ fn written(told: &Told) -> Written {
         field: told.outcome().field().unwrap_or_default().to_owned(),
         account: told.shown().accounts.first().map(|account| self::account(account, &all)),
         contact: told.shown().contacts.first().map(|listed| contact(listed, &all)),
+        changed: told.changed(),
     }
 }
 

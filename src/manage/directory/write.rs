@@ -53,6 +53,8 @@ pub fn new_account_id() -> Result<AccountId, ManageError> {
 struct Kept {
     decision_id: String,
     shown: Shown,
+    #[serde(default)]
+    changed: bool,
 }
 
 /// How a round ended.
@@ -124,19 +126,22 @@ impl Managing {
         // 5. Write upon the state that was read, record, and answer.
         let decision_id = random_id()?;
         let Plan { changes, after } = plan;
-        let shown = Shown::from(after);
+        let (shown, changed) = (Shown::from(after), !changes.is_empty());
         let decided = Decided {
             changes,
             account: account.ok_or_else(|| ManageError::Defect("permitted, and upon no account".to_owned()))?,
             as_of: seen,
-            request: request.as_ref().map(|(key, digest)| kept(key, digest, &decision_id, &shown)).transpose()?,
+            request: request
+                .as_ref()
+                .map(|(key, digest)| kept(key, digest, &decision_id, &shown, changed))
+                .transpose()?,
             is_rehearsal: wanted.validate_only,
         };
         let actor_of_the_log = directory::Actor::Client(asked.client.name.clone());
         match self.people.apply_if_unchanged(decided, actor_of_the_log, now).await {
             Ok(Applied::Done(revision)) => {
                 let committed = (!wanted.validate_only).then_some(revision);
-                let found = self.found(wanted, Found { shown, committed, ..Found::of(Outcome::Done) });
+                let found = self.found(wanted, Found { shown, changed, committed, ..Found::of(Outcome::Done) });
                 self.tell_under(decision_id, asked, &actor, seen, found).await.map(Round::Told)
             }
             Ok(Applied::ChangedMeanwhile) => Ok(Round::Again),
@@ -217,8 +222,14 @@ fn request(asked: &Asked, wanted: &Wanted, actor: &Actor) -> Option<(RequestKey,
     Some((key, data_encoding::HEXLOWER.encode(&digest.finalize())))
 }
 
-fn kept(key: &RequestKey, digest: &str, decision_id: &str, shown: &Shown) -> Result<KeptRequest, ManageError> {
-    let kept = Kept { decision_id: decision_id.to_owned(), shown: shown.clone() };
+fn kept(
+    key: &RequestKey,
+    digest: &str,
+    decision_id: &str,
+    shown: &Shown,
+    changed: bool,
+) -> Result<KeptRequest, ManageError> {
+    let kept = Kept { decision_id: decision_id.to_owned(), shown: shown.clone(), changed };
     let answer = serde_json::to_string(&kept).map_err(|error| ManageError::Defect(error.to_string()))?;
     Ok(KeptRequest { key: key.clone(), digest: digest.to_owned(), answer })
 }
@@ -228,9 +239,9 @@ fn repeated(kept: &KeptRequest, digest: &str) -> Result<Found, ManageError> {
     if kept.digest != digest {
         return Err(ManageError::OtherRequest);
     }
-    let Kept { decision_id, shown } =
+    let Kept { decision_id, shown, changed } =
         serde_json::from_str(&kept.answer).map_err(|error| ManageError::Defect(error.to_string()))?;
-    Ok(Found { repeats: Some(decision_id), shown, ..Found::of(Outcome::Done) })
+    Ok(Found { repeats: Some(decision_id), shown, changed, ..Found::of(Outcome::Done) })
 }
 
 /// What the store refuses although the rules do not: what only it can see.

@@ -2,6 +2,8 @@
 
 use std::{os::unix::fs::PermissionsExt, process::Command};
 
+use countersign::audit::Record;
+
 use crate::{process::BINARY, sidecar::Sidecar, tools::run};
 
 /// Runs a command on a thread of its own: the sidecar that it asks is in this process.
@@ -9,6 +11,15 @@ async fn said(arguments: Vec<String>) -> Result<String, String> {
     let mut command = Command::new(BINARY);
     command.args(arguments).env_remove("COUNTERSIGN_CONFIG").env_remove("COUNTERSIGN_TOKEN");
     tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
+}
+
+/// How a command ended: its exit code and what it said, on both streams.
+async fn ended(arguments: Vec<String>) -> (Option<i32>, String, String) {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).env_remove("COUNTERSIGN_CONFIG").env_remove("COUNTERSIGN_TOKEN");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 fn with(arguments: &str, more: &[&str]) -> Vec<String> {
@@ -75,6 +86,94 @@ async fn what_a_client_may_not_and_what_is_not_there_is_said_in_words() {
         let error = said(arguments.clone()).await.unwrap_err();
         assert!(error.contains(why), "{arguments:?}: {error}");
         assert!(!error.contains(sidecar.home.token("hr")), "{error}");
+    }
+    sidecar.stop().await;
+}
+
+// proves: S10, S12
+#[tokio::test]
+async fn a_command_changes_through_a_sidecar_elsewhere_what_it_changes_on_its_host() {
+    let sidecar = Sidecar::start().await;
+    let (server, token) = (sidecar.address().to_string(), token_file(&sidecar, "carrier"));
+    let config = sidecar.home.config().to_string_lossy().into_owned();
+    let near = ["--config", &config];
+    let afar = ["--server", &server, "--token-file", &token];
+    // Each pair is done beside the store and through the sidecar, and each step twice.
+    for (step, undo, said) in [
+        (
+            "role assign --contact con-1010 --role it_admin",
+            "role revoke --contact con-1010 --role it_admin",
+            "assigned",
+        ),
+        (
+            "role assign --contact con-1010 --role vcc_admin --site site-west",
+            "role revoke --contact con-1010 --role vcc_admin --site site-west",
+            "assigned",
+        ),
+    ] {
+        let mut both = Vec::new();
+        for place in [&near[..], &afar[..]] {
+            let mut all = Vec::new();
+            for arguments in [step, step, undo, undo] {
+                let (code, out, err) = ended(with(arguments, place)).await;
+                assert_eq!((code, out.as_str()), (Some(0), ""), "{arguments}: {err}");
+                all.push(err);
+            }
+            both.push(all);
+        }
+        assert_eq!(both[0], both[1], "{step}");
+        assert_eq!(both[0], [said, "was assigned before", "revoked", "was not assigned"].map(|it| format!("{it}\n")));
+    }
+    for (contact, place) in [("con-1010", &near[..]), ("con-1008", &afar[..])] {
+        let arguments = format!("contact deactivate {contact}");
+        assert_eq!(ended(with(&arguments, place)).await, (Some(0), String::new(), "deactivated\n".to_owned()));
+        assert_eq!(ended(with(&arguments, place)).await, (Some(0), String::new(), "was inactive before\n".to_owned()));
+    }
+    // Whose hand it was stands in the audit, as far as the client says it.
+    let whoami = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+    let mut records = sidecar.home.records().into_iter().rev();
+    let found = records.find_map(|record| if let Record::Directory(it) = record { Some(it) } else { None }).unwrap();
+    assert_eq!((found.system.as_deref(), found.call.client.as_str()), (Some(whoami.trim()), "carrier"));
+    assert_eq!(found.call.rpc, "DeactivateContact");
+    sidecar.stop().await;
+}
+
+// proves: S10, S13
+#[tokio::test]
+async fn what_may_not_be_changed_says_what_to_do_beside_the_store_and_through_a_sidecar() {
+    let sidecar = Sidecar::start().await;
+    let server = sidecar.address().to_string();
+    let config = sidecar.home.config().to_string_lossy().into_owned();
+    let [hr, carrier, desktop] = ["hr", "carrier", "desktop"].map(|client| token_file(&sidecar, client));
+    let by = |token: &str| vec!["--server".to_owned(), server.clone(), "--token-file".to_owned(), token.to_owned()];
+    let near = vec!["--config".to_owned(), config.clone()];
+    let stranger = sidecar.home.path("stranger.token");
+    std::fs::write(&stranger, "cst_nobody").unwrap();
+    for (arguments, place, why) in [
+        ("contact deactivate con-1001", near.clone(), "name another first"),
+        ("contact deactivate con-1001", by(&carrier), "name another first"),
+        ("contact deactivate con-none", near.clone(), "contact is unknown"),
+        ("contact deactivate con-none", by(&carrier), "no such contact"),
+        ("role assign --contact con-1010 --role emperor", near.clone(), "role"),
+        ("role assign --contact con-1010 --role emperor", by(&carrier), "role"),
+        ("role assign --contact con-1010 --role it_admin --site site-moon", near.clone(), "site"),
+        ("role assign --contact con-1010 --role it_admin --site site-moon", by(&carrier), "site"),
+        ("role assign --contact con-1010 --role super_admin", by(&hr), "roles of this client"),
+        ("role assign --contact con-1010 --role it_admin", by(&desktop), "[[client]] of the sidecar's settings"),
+        ("role revoke --contact con-1010 --role it_admin", by(&stranger.to_string_lossy()), "keys new"),
+        (
+            "role revoke --contact con-1010 --role it_admin",
+            vec!["--server".to_owned(), "127.0.0.1:1".to_owned()],
+            "start it",
+        ),
+    ] {
+        let more: Vec<&str> = place.iter().map(String::as_str).collect();
+        let (code, out, err) = ended(with(arguments, &more)).await;
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{arguments} {place:?}: {err}");
+        assert!(err.contains(why), "{arguments} {place:?}: {err}");
+        for client in ["hr", "carrier", "desktop"] {
+            assert!(!err.contains(sidecar.home.token(client)), "{err}");
+        }
     }
     sidecar.stop().await;
 }

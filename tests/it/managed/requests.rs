@@ -85,10 +85,13 @@ async fn a_request_that_is_sent_again_is_answered_the_same_and_does_nothing_twic
 
     // What is so already is kept as well: sent again, it does not undo what came later.
     let role = AssignRoleRequest { request_id: "req-2".to_owned(), ..assigning(sample::GRACE, "basic_user", "") };
-    assert_eq!(ben().assign_role(role.clone()).await.unwrap().answer(), Answer::Done);
+    let was_so = ben().assign_role(role.clone()).await.unwrap();
+    assert_eq!((was_so.answer(), was_so.changed), (Answer::Done, false));
     assert_eq!(ben().revoke(sample::GRACE, "basic_user", "").await, Answer::Done);
-    assert_eq!(ben().assign_role(role.clone()).await.unwrap().answer(), Answer::Done);
+    assert_eq!(ben().assign_role(role.clone()).await.unwrap(), was_so);
     assert!(ben().contact(sample::GRACE).await.1.unwrap().roles.is_empty());
+    let now = ben().assign_role(assigning(sample::GRACE, "basic_user", "")).await.unwrap();
+    assert_eq!((now.answer(), now.changed), (Answer::Done, true));
 
     // A refusal is decided anew, and so is everything after a day.
     let taken = CreateContactRequest {

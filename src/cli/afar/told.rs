@@ -1,0 +1,103 @@
+//! From messages of a sidecar to what commands show.
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+
+use super::pb;
+use crate::{
+    directory::{
+        Account, AccountId, AddressKind, AddressOfRecord, Contact, ContactId, ContactStatus, CpniExemption, E164,
+        Listed, NumberOfRecord, RoleAssignment, RoleName, Scope, Site, SiteId,
+    },
+    review::{Finding, Severity},
+};
+
+/// A finding, as the operator's own sidecar tells it.
+pub(in crate::cli) fn finding(found: pb::ReviewFinding) -> anyhow::Result<Finding> {
+    let severity = match found.severity() {
+        pb::ReviewSeverity::Low => Severity::Low,
+        pb::ReviewSeverity::Medium => Severity::Medium,
+        pb::ReviewSeverity::High => Severity::High,
+        pb::ReviewSeverity::Unspecified => bail!(OTHER_VERSION),
+    };
+    Ok(Finding {
+        kind: serde_json::from_value(found.kind.into()).context(OTHER_VERSION)?,
+        severity,
+        account: AccountId::new(found.account_id),
+        contact: given(found.contact_id).map(ContactId::new),
+        detail: found.detail,
+        meaning: found.meaning,
+        remedy: found.remedy,
+    })
+}
+
+pub(super) fn account(found: pb::Account) -> anyhow::Result<Account> {
+    let exemption = found.cpni_exemption.unwrap_or_default();
+    let numbers = found.numbers_of_record.into_iter().map(|it| {
+        Ok(NumberOfRecord { number: E164::parse(&it.number).context(OTHER_VERSION)?, added: it.added_on.parse()? })
+    });
+    let addresses = found.addresses_of_record.into_iter().map(|it| {
+        let (kind, address) = match it.by.context(OTHER_VERSION)? {
+            pb::address_of_record::By::PostalAddress(address) => (AddressKind::Postal, address),
+            pb::address_of_record::By::EmailAddress(address) => (AddressKind::Email, address),
+        };
+        Ok(AddressOfRecord { kind, address, added: it.added_on.parse()? })
+    });
+    Ok(Account {
+        id: AccountId::new(found.id),
+        name: found.name,
+        created: time(found.created_at)?,
+        primary_admin: given(found.primary_admin_contact_id).map(ContactId::new),
+        numbers_of_record: numbers.collect::<anyhow::Result<_>>()?,
+        addresses_of_record: addresses.collect::<anyhow::Result<_>>()?,
+        sites: found.sites.into_iter().map(|site| Site { id: SiteId::new(site.id), name: site.name }).collect(),
+        number_moves_locked: found.number_moves_locked,
+        cpni_exemption: CpniExemption {
+            dedicated_representative: exemption.dedicated_representative,
+            contract_addresses_cpni: exemption.contract_addresses_cpni,
+        },
+        marketing_approved: given(found.marketing_approved_on).map(|day| day.parse()).transpose()?,
+    })
+}
+
+pub(super) fn contact(found: pb::Contact) -> anyhow::Result<Listed> {
+    let status = match found.status() {
+        pb::ContactStatus::Active => ContactStatus::Active,
+        pb::ContactStatus::Inactive => ContactStatus::Inactive,
+        pb::ContactStatus::Unspecified => bail!(OTHER_VERSION),
+    };
+    let id = ContactId::new(found.id);
+    let roles = found.roles.into_iter().map(|it| {
+        Ok(RoleAssignment {
+            contact: id.clone(),
+            role: RoleName::new(it.role),
+            scope: given(it.site_id).map_or(Scope::Company, |site| Scope::Site(SiteId::new(site))),
+            granted: time(it.granted_at)?,
+        })
+    });
+    let roles = roles.collect::<anyhow::Result<_>>()?;
+    let contact = Contact {
+        id,
+        account: AccountId::new(found.account_id),
+        first_name: found.first_name,
+        last_name: found.last_name,
+        email: given(found.email),
+        extension: given(found.extension),
+        user_id: given(found.user_id),
+        status,
+        created: time(found.created_at)?,
+    };
+    Ok(Listed { contact, roles })
+}
+
+fn given(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn time(time: Option<prost_types::Timestamp>) -> anyhow::Result<Timestamp> {
+    let time = time.context(OTHER_VERSION)?;
+    Timestamp::new(time.seconds, time.nanos).context(OTHER_VERSION)
+}
+
+/// What a sidecar of another version may say.
+pub(super) const OTHER_VERSION: &str = "the sidecar is of another version";

@@ -170,19 +170,19 @@ impl Rpc {
             | Self::StartReset
             | Self::CompleteReset
             | Self::ReadReset => Behalf::Anybody,
-            Self::GetEscalation
-            | Self::ListEscalations
-            | Self::WatchEscalations
+            Self::WatchEscalations
             | Self::ApproveEscalation
             | Self::RefuseEscalation
             | Self::CancelEscalation
             | Self::SetPassphrase
             | Self::ClearPassphrase
             | Self::SuggestPassphrase
-            | Self::GetPassphraseStatus
             | Self::ReopenPassphrase
             | Self::UnlockPassphrase => Behalf::LoggedIn,
-            Self::GetAccount
+            Self::GetEscalation
+            | Self::ListEscalations
+            | Self::GetPassphraseStatus
+            | Self::GetAccount
             | Self::ListAccounts
             | Self::GetContact
             | Self::ListContacts

@@ -25,6 +25,7 @@ mod redact;
 pub mod server;
 pub mod sockets;
 pub mod status;
+mod system;
 mod trace_context;
 
 pub(crate) use directory::page_token;

@@ -16,6 +16,7 @@ pub mod escalation;
 pub mod import;
 pub mod login;
 pub mod notices;
+pub mod oversight;
 pub mod own_passphrase;
 pub mod passphrase;
 pub mod people;

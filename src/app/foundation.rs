@@ -19,8 +19,8 @@ use crate::{
         keys::{self, KeyError, KeyRing, Purpose, StoredCheck},
     },
     manage::{
-        directory::Managing, escalation::Escalating, import::Import, notices::Outbox, passphrase::Passphrases,
-        people::People, reset::Resetting, review::Reviews, upkeep::Upkeep,
+        directory::Managing, escalation::Escalating, import::Import, notices::Outbox, oversight::Oversight,
+        passphrase::Passphrases, people::People, reset::Resetting, review::Reviews, upkeep::Upkeep,
     },
     policy::Current,
     telemetry::metrics::Metrics,
@@ -118,6 +118,12 @@ impl Foundation {
             clock: Arc::clone(&self.clock),
             login_max_age,
         }
+    }
+
+    /// The use cases of a system that looks after accounts.
+    #[must_use]
+    pub fn oversight(&self, policy: Arc<Current>, login_max_age: SignedDuration) -> Oversight {
+        Oversight { escalating: self.escalating(login_max_age), passphrases: self.passphrases(), policy }
     }
 
     /// The use cases of who reads and changes who is on record.

@@ -1,12 +1,12 @@
 //! The records: who, on whose behalf, by which evidence, what was decided, by which rule. Never a secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    directory::{AccountId, Actor, ContactId, Revision},
+    directory::{AccountId, Actor, ContactId, Revision, RoleName},
     interaction::Interaction,
 };
 
@@ -28,7 +28,7 @@ pub enum Record {
     DeliveryRead(DeliveryReadRecord),
     /// Somebody saw or settled escalations, or tried to.
     Escalation(Box<EscalationRecord>),
-    /// Somebody looked after his own passphrase, or tried to.
+    /// Somebody looked after his own passphrase, or tried to, or a system asked how one stands.
     Passphrase(Box<PassphraseRecord>),
     /// Somebody saw or changed who is on record through the API, or tried to.
     Directory(Box<DirectoryRecord>),
@@ -75,9 +75,7 @@ impl Record {
         };
         one.into_iter().chain(self.repeats()).chain(many.iter().map(|item| item.decision_id.as_str()))
     }
-}
 
-impl Record {
     /// The decision id of the answer that it gives again.
     #[must_use]
     pub fn repeats(&self) -> Option<&str> {
@@ -179,6 +177,19 @@ pub struct Person {
     /// The roles of the verified contact; `role@site` applies to that site only.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub roles: Vec<String>,
+}
+
+impl Person {
+    /// Nobody: a system with these roles acts by itself.
+    #[must_use]
+    pub fn of_system(roles: &BTreeSet<RoleName>) -> Self {
+        Self {
+            evidence: "system".to_owned(),
+            proof: "granted".to_owned(),
+            roles: roles.iter().map(ToString::to_string).collect(),
+            ..Self::default()
+        }
+    }
 }
 
 /// One decided action.
@@ -321,9 +332,12 @@ pub struct EscalationRecord {
     /// The call.
     #[serde(flatten)]
     pub call: Call,
-    /// On whose behalf it was made.
+    /// On whose behalf it was made; of a system that acts by itself, of which account.
     #[serde(flatten)]
     pub person: Person,
+    /// What the system that acts by itself calls itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub system: Option<String>,
     /// Random; the client has it, too.
     pub decision_id: String,
     /// What came of it, as the client is told: `done`, `not_verified`, `fresh_login_required`, `not_found`, `not_permitted` or
@@ -346,15 +360,18 @@ impl EscalationRecord {
     pub const INTENDED: &str = "intended";
 }
 
-/// Somebody looked after his own passphrase, or tried to. Never the passphrase, its length or a hint.
+/// Somebody looked after his own passphrase, or tried to, or a system asked how one stands. Never the passphrase, its length or a hint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassphraseRecord {
     /// The call.
     #[serde(flatten)]
     pub call: Call,
-    /// On whose behalf it was made.
+    /// On whose behalf it was made; of a system that acts by itself, whose passphrase it asked about.
     #[serde(flatten)]
     pub person: Person,
+    /// What the system that acts by itself calls itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub system: Option<String>,
     /// Random; the client has it, too.
     pub decision_id: String,
     /// Which one: `own`, `keypad` or `account`; left out where it makes no difference.

@@ -1,5 +1,4 @@
-//! A sidecar that is asked as a client system with roles, through `DirectoryService`: what commands show of it is what they show of a
-//! store of their own.
+//! A sidecar that is asked as a client system with roles: what commands show of it is what they show of a store of their own.
 
 use std::path::PathBuf;
 
@@ -11,12 +10,14 @@ use super::{
     secret, table,
 };
 use crate::{
-    directory::{Account, Listed},
+    directory::{Account, Listed, credential::CredentialStatus},
+    escalation::Filed,
     grpc::{
         page_token,
         proto::countersign::v1::{
-            self as pb, DirectoryActor, DirectoryAnswer, SystemActor, directory_actor,
-            directory_service_client::DirectoryServiceClient,
+            self as pb, DirectoryActor, DirectoryAnswer, EscalationAnswer, PassphraseAnswer, SystemActor,
+            directory_actor, directory_service_client::DirectoryServiceClient,
+            escalation_service_client::EscalationServiceClient, passphrase_service_client::PassphraseServiceClient,
         },
     },
     manage::ManageError,
@@ -25,13 +26,18 @@ use crate::{
 mod told;
 
 pub(super) use told::finding;
-use told::{OTHER_VERSION, account, contact};
+use told::{OTHER_VERSION, account, contact, credential, filed};
 
 /// A sidecar, and as whom it is asked.
 pub(super) struct Afar {
-    service: DirectoryServiceClient<InterceptedService<Channel, Bearer>>,
+    service: DirectoryServiceClient<Shown>,
+    escalations: EscalationServiceClient<Shown>,
+    passphrases: PassphraseServiceClient<Shown>,
     name: String,
 }
+
+/// A connection on which the client system's token is shown.
+type Shown = InterceptedService<Channel, Bearer>;
 
 impl Afar {
     /// Connects to `unix:PATH`, or to a loopback address with or without `http://`.
@@ -48,8 +54,13 @@ impl Afar {
             }
             None => Target::tcp(server.strip_prefix("http://").unwrap_or(server).trim_end_matches('/'))?,
         };
-        let service = DirectoryServiceClient::with_interceptor(connect(&target).await?, bearer);
-        Ok(Self { service, name: visible(&name) })
+        let channel = connect(&target).await?;
+        Ok(Self {
+            service: DirectoryServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            escalations: EscalationServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            passphrases: PassphraseServiceClient::with_interceptor(channel, bearer),
+            name: visible(&name),
+        })
     }
 
     /// The accounts after this id, at most so many.
@@ -167,9 +178,80 @@ impl Afar {
         Ok(answer.changed)
     }
 
+    /// The newest escalations of an account, at most so many.
+    pub(super) async fn escalations(
+        &self,
+        account: &str,
+        only_pending: bool,
+        limit: u32,
+    ) -> anyhow::Result<Vec<Filed>> {
+        let filter = if only_pending { pb::EscalationFilter::Pending } else { pb::EscalationFilter::All };
+        let mut found = Vec::new();
+        let mut page_token = String::new();
+        while let Some(page_size) = next_page(limit, found.len()) {
+            let request = pb::ListEscalationsRequest {
+                system: self.system(),
+                account_id: account.to_owned(),
+                filter: filter.into(),
+                page_size,
+                page_token,
+                ..pb::ListEscalationsRequest::default()
+            };
+            let page = self.escalations.clone().list_escalations(request).await.map_err(refused)?.into_inner();
+            shown(page.answer(), "account")?;
+            page_token = page.next_page_token;
+            found.extend(page.escalations.into_iter().map(filed).collect::<Result<Vec<_>, _>>()?);
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// One escalation.
+    pub(super) async fn escalation(&self, escalation_id: String) -> anyhow::Result<Filed> {
+        let request =
+            pb::GetEscalationRequest { system: self.system(), escalation_id, ..pb::GetEscalationRequest::default() };
+        let answer = self.escalations.clone().get_escalation(request).await.map_err(refused)?.into_inner();
+        shown(answer.answer(), "escalation")?;
+        filed(answer.escalation.context(OTHER_VERSION)?)
+    }
+
+    /// How a passphrase stands; `None`: there never was one.
+    pub(super) async fn passphrase(
+        &self,
+        account_id: String,
+        contact_id: String,
+        is_keypad: bool,
+    ) -> anyhow::Result<Option<CredentialStatus>> {
+        let kind = match (contact_id.is_empty(), is_keypad) {
+            (true, _) => pb::PassphraseKind::Account,
+            (false, true) => pb::PassphraseKind::Keypad,
+            (false, false) => pb::PassphraseKind::Own,
+        };
+        let request = pb::GetPassphraseStatusRequest {
+            system: self.system(),
+            kind: kind.into(),
+            account_id,
+            contact_id,
+            ..pb::GetPassphraseStatusRequest::default()
+        };
+        let answer = self.passphrases.clone().get_passphrase_status(request).await.map_err(refused)?.into_inner();
+        match answer.answer() {
+            PassphraseAnswer::Done => Ok(Some(credential(answer.status.context(OTHER_VERSION)?)?)),
+            PassphraseAnswer::NotSet => Ok(None),
+            PassphraseAnswer::NotFound => bail!("no such account or contact"),
+            PassphraseAnswer::NotPermitted => bail!(NOT_PERMITTED),
+            other => bail!("the sidecar answers {}", other.as_str_name()),
+        }
+    }
+
     fn actor(&self) -> Option<DirectoryActor> {
-        let system = SystemActor { name: self.name.clone() };
-        Some(DirectoryActor { by: Some(directory_actor::By::System(system)) })
+        Some(DirectoryActor { by: self.system().map(directory_actor::By::System) })
+    }
+
+    fn system(&self) -> Option<SystemActor> {
+        Some(SystemActor { name: self.name.clone() })
     }
 }
 
@@ -196,10 +278,7 @@ fn written(answer: DirectoryAnswer, what: &str, field: &str) -> anyhow::Result<(
     match answer {
         DirectoryAnswer::Done => Ok(()),
         DirectoryAnswer::NotFound => bail!("no such {what}"),
-        DirectoryAnswer::NotPermitted => bail!(
-            "the policy does not permit it to the roles of this client, or it goes beyond what they permit: see `cause` in the sidecar's \
-             audit, and docs/people.md"
-        ),
+        DirectoryAnswer::NotPermitted => bail!(NOT_PERMITTED),
         DirectoryAnswer::ChangedMeanwhile => bail!("it changes faster than it can be decided upon; try again"),
         DirectoryAnswer::Conflict => bail!("{} is taken, or still in use", table::plain(field)),
         DirectoryAnswer::Invalid => bail!("{} is not one that it could be", table::plain(field)),
@@ -208,6 +287,16 @@ fn written(answer: DirectoryAnswer, what: &str, field: &str) -> anyhow::Result<(
         DirectoryAnswer::Unspecified | DirectoryAnswer::NotVerified | DirectoryAnswer::FreshLoginRequired => {
             bail!("the sidecar answers {}", answer.as_str_name())
         }
+    }
+}
+
+/// What came of a look at escalations.
+fn shown(answer: EscalationAnswer, what: &str) -> anyhow::Result<()> {
+    match answer {
+        EscalationAnswer::Done => Ok(()),
+        EscalationAnswer::NotFound => bail!("no such {what}"),
+        EscalationAnswer::NotPermitted => bail!(NOT_PERMITTED),
+        other => bail!("the sidecar answers {}", other.as_str_name()),
     }
 }
 
@@ -225,6 +314,9 @@ fn token_after(id: &str) -> String {
 fn visible(name: &str) -> String {
     name.chars().map(|it| if it.is_ascii_graphic() { it } else { '-' }).take(LONGEST_NAME).collect()
 }
+
+const NOT_PERMITTED: &str = "the policy does not permit it to the roles of this client, or it goes beyond what they permit: see `cause` \
+                             in the sidecar's audit, and docs/people.md";
 
 /// The most that a page holds.
 const PAGE: u32 = 100;

@@ -7,18 +7,14 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{
-    door::{Door, Settings, told},
-    on_runtime, table,
-};
-use crate::{
-    escalation::Filed,
-    grpc::proto::countersign::admin::v1::{GetEscalationRequest, ListEscalationsRequest},
-};
+use super::{on_runtime, place::Place, table};
+use crate::escalation::Filed;
 
 /// Show what was put before primary administrators
 ///
-/// Only they approve and refuse, in their portal. While a sidecar runs these commands go through its admin socket.
+/// Only they approve and refuse, by a fresh login in their portal, and only who asked takes back: no operator and no system does.
+/// While a sidecar runs these commands go through its admin socket; else they read its data themselves. With --server they ask a sidecar as
+/// a client system whose `[[client]]` has roles that the policy permits `account.review`.
 #[derive(Debug, Args)]
 pub(super) struct Escalation {
     #[command(subcommand)]
@@ -44,10 +40,11 @@ impl Escalation {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   countersign escalation list --config countersign.toml --account acc-1001 --pending
-  countersign escalation list --config countersign.toml --account acc-1001 --limit 1000 --json")]
+  countersign escalation list --config countersign.toml --account acc-1001 --limit 1000 --json
+  countersign escalation list --server 127.0.0.1:7443 --token-file hr.token --account acc-1001")]
 struct List {
     #[command(flatten)]
-    settings: Settings,
+    place: Place,
     /// Of this account
     #[arg(long, value_name = "ID")]
     account: String,
@@ -55,7 +52,7 @@ struct List {
     #[arg(long)]
     pending: bool,
     /// How many are shown, at most 1000
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
     /// Print each escalation as a JSON object, on a line of its own
     #[arg(long)]
@@ -64,10 +61,8 @@ struct List {
 
 impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.settings).await?;
-        let request =
-            ListEscalationsRequest { account_id: self.account, only_pending: self.pending, limit: self.limit };
-        let newest = door.service().list_escalations(request).await.map_err(told)?.into_inner().escalation_json;
+        let way = self.place.open().await?;
+        let newest = way.escalations(self.account, self.pending, self.limit).await?;
         let mut shown = table::with_heads(["escalation", "state", "contact", "action", "opened", "expires"]);
         let mut out = io::stdout().lock();
         for json in newest {
@@ -88,7 +83,7 @@ impl List {
         if !self.json {
             writeln!(out, "{shown}")?;
         }
-        door.close().await;
+        way.close().await;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -101,7 +96,7 @@ struct Show {
     /// The escalation
     id: String,
     #[command(flatten)]
-    settings: Settings,
+    place: Place,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -109,15 +104,14 @@ struct Show {
 
 impl Show {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.settings).await?;
-        let request = GetEscalationRequest { id: self.id };
-        let json = door.service().get_escalation(request).await.map_err(told)?.into_inner().escalation_json;
+        let way = self.place.open().await?;
+        let json = way.escalation(self.id).await?;
         if self.json {
             writeln!(io::stdout(), "{json}")?;
         } else {
             writeln!(io::stdout(), "{}", facts(&serde_json::from_str(&json)?))?;
         }
-        door.close().await;
+        way.close().await;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -41,17 +41,19 @@ fn what(record: &Record) -> String {
             format!("interaction {} {} by {}", ended.interaction, ended.outcome, ended.client)
         }
         Record::Escalation(record) => {
-            let EscalationRecord { call, person, decision_id, outcome, escalations, .. } = &**record;
-            let named = escalations.join(", ");
-            format!("{} for {} via {}: {outcome} {named} {decision_id}", call.rpc, who(person), call.client)
+            let EscalationRecord { call, person, system, decision_id, outcome, escalations, .. } = &**record;
+            let (named, actor) = (escalations.join(", "), actor(person, system.as_ref()));
+            format!("{} for {actor} via {}: {outcome} {named} {decision_id}", call.rpc, call.client)
         }
         Record::Passphrase(record) => {
-            let PassphraseRecord { call, person, decision_id, outcome, .. } = &**record;
-            format!("{} for {} via {}: {outcome} {decision_id}", call.rpc, who(person), call.client)
+            let PassphraseRecord { call, person, system, decision_id, outcome, .. } = &**record;
+            let named = if system.is_some() { who(person) + " " } else { String::new() };
+            let actor = actor(person, system.as_ref());
+            format!("{} for {actor} via {}: {outcome} {named}{decision_id}", call.rpc, call.client)
         }
         Record::Directory(record) => {
             let DirectoryRecord { call, person, system, decision_id, outcome, accounts, contacts, .. } = &**record;
-            let actor = system.as_ref().map_or_else(|| who(person), |system| format!("system {system}"));
+            let actor = actor(person, system.as_ref());
             let named: Vec<_> =
                 accounts.iter().map(AccountId::as_str).chain(contacts.iter().map(ContactId::as_str)).collect();
             format!("{} for {actor} via {}: {outcome} {} {decision_id}", call.rpc, call.client, named.join(", "))
@@ -100,6 +102,10 @@ fn decided_many(record: &BatchRecord) -> String {
     let Call { channel, client, .. } = call;
     let decisions: Vec<_> = items.iter().map(|item| format!("{} {}", item.action, item.decision)).collect();
     format!("batch for {} on {channel} via {client}: {}", who(person), decisions.join(", "))
+}
+
+fn actor(person: &Person, system: Option<&String>) -> String {
+    system.map_or_else(|| who(person), |system| format!("system {system}"))
 }
 
 fn who(person: &Person) -> String {

@@ -11,13 +11,13 @@ use serde_json::Value;
 use tonic::Code;
 
 use super::{
-    door::{Door, Settings, operator, told},
-    on_runtime, secret, table,
+    door::{Door, operator, told},
+    on_runtime,
+    place::{Here, Place},
+    secret, table,
 };
 use crate::{
-    grpc::proto::countersign::admin::v1::{
-        ClearPassphraseRequest, CredentialSelector, GetPassphraseStatusRequest, SetPassphraseRequest,
-    },
+    grpc::proto::countersign::admin::v1::{ClearPassphraseRequest, CredentialSelector, SetPassphraseRequest},
     identity::{
         strength::{Profile, keypad},
         words::{self, Suggestion},
@@ -27,7 +27,8 @@ use crate::{
 /// Set, clear and inspect support passphrases: bootstrap only
 ///
 /// People set their own in the portal. These commands are for the first ones; each is audited with the name of the
-/// operating system user. While a sidecar runs they go through its admin socket.
+/// operating system user. While a sidecar runs they go through its admin socket; else they open its data themselves. With --server, status
+/// asks a sidecar as a client system whose `[[client]]` has roles that the policy permits `account.review`; nothing else of it is for systems.
 #[derive(Debug, Args)]
 pub(super) struct Passphrase {
     #[command(subcommand)]
@@ -54,6 +55,8 @@ characters, is no common phrase, and holds nothing that is on record about accou
 with no date, run or repetition in them.")]
 struct Set {
     #[command(flatten)]
+    here: Here,
+    #[command(flatten)]
     owner: Owner,
     /// Read the passphrase from standard input, or without echo from the terminal, instead of generating one
     #[arg(long)]
@@ -67,6 +70,8 @@ struct Set {
 )]
 struct Clear {
     #[command(flatten)]
+    here: Here,
+    #[command(flatten)]
     owner: Owner,
 }
 
@@ -77,10 +82,12 @@ struct Suggest {}
 
 /// Tell whether a passphrase is set and how it stands; never its length, never a hint
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  countersign passphrase status --config countersign.toml --account acc-1001 --contact con-1001"
-)]
+#[command(after_help = "Examples:
+  countersign passphrase status --config countersign.toml --account acc-1001 --contact con-1001
+  countersign passphrase status --server 127.0.0.1:7443 --token-file hr.token --account acc-1001 --contact con-1001 --json")]
 struct Status {
+    #[command(flatten)]
+    place: Place,
     #[command(flatten)]
     owner: Owner,
     /// Print a JSON object
@@ -90,8 +97,6 @@ struct Status {
 
 #[derive(Debug, Args)]
 struct Owner {
-    #[command(flatten)]
-    settings: Settings,
     /// The account
     #[arg(long, value_name = "ID")]
     account: String,
@@ -119,7 +124,7 @@ impl Passphrase {
 
 impl Set {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.owner.settings).await?;
+        let door = self.here.open(SET_HERE).await?;
         let mut refused = String::new();
         // A suggestion may hold a name on record by chance; then another one is drawn.
         for _ in 0..DRAWS {
@@ -161,6 +166,14 @@ impl Set {
     }
 }
 
+/// Why no sidecar sets one for a system (A32).
+const SET_HERE: &str = "no system chooses a passphrase for anybody; its owner sets it in the portal, by a one-time code if he cannot log in, \
+                        and the first one an operator on the host of the sidecar";
+
+/// Why none is cleared for one.
+const CLEAR_HERE: &str = "no system clears a passphrase; its owner does in the portal, or an operator on the host of the sidecar. So that \
+                          somebody who left is verified no more: contact deactivate --server";
+
 /// How often a phrase is drawn before giving up.
 const DRAWS: usize = 8;
 
@@ -188,7 +201,7 @@ impl Phrase {
 
 impl Clear {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.owner.settings).await?;
+        let door = self.here.open(CLEAR_HERE).await?;
         let request = ClearPassphraseRequest { credential: Some(self.owner.selector()), operator: operator()? };
         let existed = door.service().clear_passphrase(request).await.map_err(told)?.into_inner().existed;
         writeln!(io::stderr(), "{}", if existed { "cleared" } else { "there was none" })?;
@@ -199,10 +212,8 @@ impl Clear {
 
 impl Status {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let door = Door::open(&self.owner.settings).await?;
-        let request = GetPassphraseStatusRequest { credential: Some(self.owner.selector()) };
-        let answer = door.service().get_passphrase_status(request).await.map_err(told)?.into_inner();
-        let status: Value = serde_json::from_str(&answer.status_json)?;
+        let way = self.place.open().await?;
+        let status: Value = serde_json::from_str(&way.passphrase(self.owner.selector()).await?)?;
         if self.json {
             writeln!(io::stdout(), "{status}")?;
         } else {
@@ -219,7 +230,7 @@ impl Status {
             }
             writeln!(io::stdout(), "{facts}")?;
         }
-        door.close().await;
+        way.close().await;
         Ok(ExitCode::SUCCESS)
     }
 }

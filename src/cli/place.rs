@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use tonic::Streaming;
@@ -14,8 +14,9 @@ use super::{
 };
 use crate::grpc::proto::countersign::{
     admin::v1::{
-        AssignRoleRequest, Assignment, DeactivateContactRequest, GetAccountRequest, GetContactRequest,
-        ListAccountsRequest, ListContactsRequest, ReviewRequest, ReviewResponse, RevokeRoleRequest,
+        AssignRoleRequest, Assignment, CredentialSelector, DeactivateContactRequest, GetAccountRequest,
+        GetContactRequest, GetEscalationRequest, GetPassphraseStatusRequest, ListAccountsRequest, ListContactsRequest,
+        ListEscalationsRequest, ReviewRequest, ReviewResponse, RevokeRoleRequest,
     },
     v1::ReviewAccountResponse,
 };
@@ -38,6 +39,36 @@ pub(super) struct Place {
     /// The file with that client system's token [or: variable COUNTERSIGN_TOKEN]
     #[arg(long, value_name = "FILE", requires = "server")]
     token_file: Option<PathBuf>,
+}
+
+/// The flags of what is done on the sidecar's own host alone; those that name another are understood, and refused with the reason.
+#[derive(Debug, Args)]
+pub(super) struct Here {
+    /// The settings of the sidecar
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "COUNTERSIGN_CONFIG",
+        hide_env_values = true,
+        required_unless_present = "server"
+    )]
+    config: Option<PathBuf>,
+    #[arg(long, value_name = "URL", hide = true)]
+    server: Option<String>,
+    #[arg(long, value_name = "FILE", requires = "server", hide = true)]
+    token_file: Option<PathBuf>,
+}
+
+impl Here {
+    /// # Errors
+    /// `why_here`, when another sidecar is named.
+    pub(super) async fn open(&self, why_here: &str) -> anyhow::Result<Door> {
+        if self.server.is_some() {
+            bail!("--server: {why_here}");
+        }
+        let config = self.config.clone().context("--config is needed")?;
+        Door::open(&Settings { config }).await
+    }
 }
 
 /// An open way there. It must be closed.
@@ -142,6 +173,47 @@ impl Way {
                 Ok(door.service().revoke_role(request).await.map_err(told)?.into_inner().changed)
             }
             Self::Afar(afar) => afar.revoke(role.contact_id, role.role, role.site_id).await,
+        }
+    }
+
+    /// The newest escalations of an account, at most so many, each as JSON.
+    pub(super) async fn escalations(
+        &self,
+        account: String,
+        only_pending: bool,
+        limit: u32,
+    ) -> anyhow::Result<Vec<String>> {
+        match self {
+            Self::Near(door) => {
+                let request = ListEscalationsRequest { account_id: account, only_pending, limit };
+                Ok(door.service().list_escalations(request).await.map_err(told)?.into_inner().escalation_json)
+            }
+            Self::Afar(afar) => all(&afar.escalations(&account, only_pending, limit).await?),
+        }
+    }
+
+    /// An escalation as JSON.
+    pub(super) async fn escalation(&self, id: String) -> anyhow::Result<String> {
+        match self {
+            Self::Near(door) => {
+                let request = GetEscalationRequest { id };
+                Ok(door.service().get_escalation(request).await.map_err(told)?.into_inner().escalation_json)
+            }
+            Self::Afar(afar) => Ok(serde_json::to_string(&afar.escalation(id).await?)?),
+        }
+    }
+
+    /// How a passphrase stands, as JSON; `null`: there never was one.
+    pub(super) async fn passphrase(&self, whose: CredentialSelector) -> anyhow::Result<String> {
+        match self {
+            Self::Near(door) => {
+                let request = GetPassphraseStatusRequest { credential: Some(whose) };
+                Ok(door.service().get_passphrase_status(request).await.map_err(told)?.into_inner().status_json)
+            }
+            Self::Afar(afar) => {
+                let status = afar.passphrase(whose.account_id, whose.contact_id, whose.keypad).await?;
+                Ok(serde_json::to_string(&status)?)
+            }
         }
     }
 

@@ -75,18 +75,19 @@ fn one(mut section: Table, listen: &Listen, seen: &mut Seen) -> Result<ClientSys
         return Err(section.missing("rpcs", "a client that may call nothing is half-made"));
     }
     let channels = choices(section.texts("channels")?, &CHANNELS)?;
-    let asks = rpcs.iter().any(|rpc: &Rpc| rpc.claims_channel());
-    if asks && channels.is_empty() {
+    let asserts = assertions(&mut section)?;
+    let roles = roles(&mut section, &rpcs)?;
+    // What names an actor is asked without a channel by a system alone.
+    let asks = |rpc: &Rpc| rpc.claims_channel() || (rpc.behalf() == Behalf::Actor && roles.is_empty());
+    if rpcs.iter().any(asks) && channels.is_empty() {
         return Err(section.missing("channels", "a client that may ask must be granted the channels it asks for"));
     }
-    let asserts = assertions(&mut section)?;
     if rpcs.iter().any(|rpc: &Rpc| rpc.behalf() == Behalf::LoggedIn) && !asserts.contains(&Assertion::PortalLogin) {
         return Err(section.missing(
             "asserts",
             "one of its RPCs is on behalf of who is logged in to the portal: grant \"portal_login\"",
         ));
     }
-    let roles = roles(&mut section, &rpcs)?;
     let has_actor = !roles.is_empty() || asserts.contains(&Assertion::PortalLogin);
     if rpcs.iter().any(|rpc: &Rpc| rpc.behalf() == Behalf::Actor) && !has_actor {
         return Err(section.missing(
@@ -128,7 +129,8 @@ fn rpcs(section: &mut Table) -> Result<BTreeSet<Rpc>, ConfigError> {
 fn roles(section: &mut Table, rpcs: &BTreeSet<Rpc>) -> Result<BTreeSet<RoleName>, ConfigError> {
     let Some(field) = section.texts("roles")? else { return Ok(BTreeSet::new()) };
     if !rpcs.iter().any(|rpc| rpc.behalf() == Behalf::Actor) {
-        return Err(field.invalid("is for a system that calls DirectoryService, and none of its RPCs is of that"));
+        return Err(field.invalid("is for a system that acts by itself, and none of its RPCs is called so: those of DirectoryService, GetEscalation, \
+             ListEscalations, GetPassphraseStatus"));
     }
     Ok(distinct(field)?.into_iter().map(RoleName::new).collect())
 }

@@ -314,7 +314,7 @@ impl AdminService for Admin {
     ) -> Result<Response<pb::ListEscalationsResponse>, Status> {
         let request = request.into_inner();
         let account = AccountId::new(request.account_id);
-        let newest = self.parts.escalating.newest(&account, request.only_pending, request.limit).await;
+        let newest = self.parts.escalating.newest(&account, request.only_pending, None, request.limit).await;
         let escalation_json = newest.map_err(status)?.iter().map(json).collect::<Result<_, _>>()?;
         Ok(Response::new(pb::ListEscalationsResponse { escalation_json }))
     }

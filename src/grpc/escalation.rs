@@ -7,15 +7,21 @@ use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
 use super::{
+    limits,
     portal::{self, may_ask},
     proto::countersign::v1 as pb,
     reception::{Asked, Reception},
     status::Refused,
+    system::{self, By},
 };
 use crate::{
     client::Rpc,
+    directory::AccountId,
     escalation::rules::Step,
-    manage::escalation::{self as manage, Escalating, Told},
+    manage::{
+        escalation::{self as manage, Escalating, Told},
+        oversight::{Oversight, Page},
+    },
     policy::{Bundle, Current},
 };
 
@@ -28,6 +34,7 @@ pub(super) const MOST_WATCHING: usize = 256;
 /// The service.
 pub(super) struct Escalation {
     pub(super) escalating: Escalating,
+    pub(super) oversight: Oversight,
     /// Says what actions are about.
     pub(super) policy: Arc<Current>,
     pub(super) reception: Arc<Reception>,
@@ -47,11 +54,20 @@ impl pb::escalation_service_server::EscalationService for Escalation {
         let asked = self.reception.asked(Rpc::GetEscalation, &request, &request.get_ref().request_id)?;
         let outcome = |place| async {
             let request = request.into_inner();
-            may_ask(&asked, request.caller.as_ref())?;
-            let (id, by) =
-                (ask::get(&request)?, portal::caller(&asked, request.caller, request.request_id, Some(place))?);
-            let told = self.escalating.get(by, id).await?;
-            Ok::<_, Refused>(answer::get(&told, &self.policy.snapshot()))
+            system::may_ask(&asked, request.caller.as_ref(), request.system.as_ref())?;
+            let id = ask::get(&request)?;
+            match system::by(request.caller, request.system)? {
+                By::Caller(caller) => {
+                    let by = portal::caller(&asked, caller, request.request_id, Some(place))?;
+                    let told = self.escalating.get(by, id).await?;
+                    Ok::<_, Refused>(answer::get(&told, &self.policy.snapshot()))
+                }
+                By::System(name) => {
+                    let by = system::asked(&asked, name, request.request_id, place);
+                    let (told, shown) = self.oversight.escalation(by, id).await?;
+                    Ok(answer::get_for_system(&told, &shown, &self.policy.snapshot()))
+                }
+            }
         };
         self.reception.respond(&asked, outcome).await
     }
@@ -63,11 +79,23 @@ impl pb::escalation_service_server::EscalationService for Escalation {
         let asked = self.reception.asked(Rpc::ListEscalations, &request, &request.get_ref().request_id)?;
         let outcome = |place| async {
             let request = request.into_inner();
-            may_ask(&asked, request.caller.as_ref())?;
+            system::may_ask(&asked, request.caller.as_ref(), request.system.as_ref())?;
             let ask::Page { only_pending, after, size } = ask::list(&request)?;
-            let by = portal::caller(&asked, request.caller, request.request_id, Some(place))?;
-            let told = self.escalating.list(by, only_pending, after, size).await?;
-            Ok::<_, Refused>(answer::list(&told, size, &self.policy.snapshot()))
+            match system::by(request.caller, request.system)? {
+                By::Caller(caller) => {
+                    system::own("account_id", &request.account_id)?;
+                    let by = portal::caller(&asked, caller, request.request_id, Some(place))?;
+                    let told = self.escalating.list(by, only_pending, after, size).await?;
+                    Ok::<_, Refused>(answer::list(&told, size, &self.policy.snapshot()))
+                }
+                By::System(name) => {
+                    let account = system::of("account_id", request.account_id, limits::LIST_ESCALATIONS_ACCOUNT)?;
+                    let by = system::asked(&asked, name, request.request_id, place);
+                    let page = Page { account: AccountId::new(account), only_pending, after, limit: size };
+                    let (told, shown) = self.oversight.escalations(by, page).await?;
+                    Ok(answer::list_for_system(&told, &shown, size, &self.policy.snapshot()))
+                }
+            }
         };
         self.reception.respond(&asked, outcome).await
     }

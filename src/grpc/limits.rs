@@ -76,6 +76,7 @@ limits! {
     GET_ESCALATION_ID = Bytes(64) of "GetEscalationRequest.escalation_id";
     GET_ESCALATION_REQUEST_ID = Bytes(128) of "GetEscalationRequest.request_id";
     LIST_ESCALATIONS_PAGE_TOKEN = Bytes(128) of "ListEscalationsRequest.page_token";
+    LIST_ESCALATIONS_ACCOUNT = Bytes(64) of "ListEscalationsRequest.account_id";
     LIST_ESCALATIONS_REQUEST_ID = Bytes(128) of "ListEscalationsRequest.request_id";
     WATCH_ESCALATIONS_REQUEST_ID = Bytes(128) of "WatchEscalationsRequest.request_id";
     APPROVE_ESCALATION_ID = Bytes(64) of "ApproveEscalationRequest.escalation_id";
@@ -89,6 +90,8 @@ limits! {
     CLEAR_PASSPHRASE_REQUEST_ID = Bytes(128) of "ClearPassphraseRequest.request_id";
     SUGGEST_PASSPHRASE_REQUEST_ID = Bytes(128) of "SuggestPassphraseRequest.request_id";
     PASSPHRASE_STATUS_REQUEST_ID = Bytes(128) of "GetPassphraseStatusRequest.request_id";
+    PASSPHRASE_STATUS_ACCOUNT = Bytes(64) of "GetPassphraseStatusRequest.account_id";
+    PASSPHRASE_STATUS_CONTACT = Bytes(64) of "GetPassphraseStatusRequest.contact_id";
     REOPEN_PASSPHRASE_REQUEST_ID = Bytes(128) of "ReopenPassphraseRequest.request_id";
     START_RESET_REQUEST_ID = Bytes(128) of "StartResetRequest.request_id";
     COMPLETE_RESET_ID = Bytes(64) of "CompleteResetRequest.reset_id";

@@ -16,11 +16,12 @@ use super::{
     proto::countersign::v1 as pb,
     reception::Reception,
     status::Refused,
+    system::{self, By},
 };
 use crate::{
     client::Rpc,
     directory::{
-        ContactId,
+        AccountId, Actor, ContactId,
         credential::{CredentialStatus, SetMethod},
     },
     identity::{
@@ -29,7 +30,9 @@ use crate::{
         words::{SUGGESTED_BITS, Suggestion},
     },
     manage::{
+        oversight::Oversight,
         own_passphrase::{Kind, Outcome, OwnPassphrases, Told},
+        passphrase::Whose,
         reset::Resetting,
     },
 };
@@ -37,6 +40,7 @@ use crate::{
 /// The service.
 pub(super) struct Passphrases {
     pub(super) own: OwnPassphrases,
+    pub(super) oversight: Oversight,
     pub(super) resetting: Resetting,
     pub(super) reception: Arc<Reception>,
 }
@@ -120,13 +124,25 @@ impl pb::passphrase_service_server::PassphraseService for Passphrases {
         let asked = self.reception.asked(Rpc::GetPassphraseStatus, &request, &request.get_ref().request_id)?;
         let outcome = |place| async {
             let request = request.into_inner();
-            portal::may_ask(&asked, request.caller.as_ref())?;
+            system::may_ask(&asked, request.caller.as_ref(), request.system.as_ref())?;
             request_id(&request.request_id, limits::PASSPHRASE_STATUS_REQUEST_ID)?;
             let kind = kind(request.kind)?;
-            let by = portal::caller(&asked, request.caller, request.request_id, Some(place))?;
-            let (told, found) = self.own.status(by, kind).await?;
+            let (told, status) = match system::by(request.caller, request.system)? {
+                By::Caller(caller) => {
+                    system::own("account_id", &request.account_id)?;
+                    system::own("contact_id", &request.contact_id)?;
+                    let by = portal::caller(&asked, caller, request.request_id, Some(place))?;
+                    let (told, found) = self.own.status(by, kind).await?;
+                    (told, found.as_ref().map(status))
+                }
+                By::System(name) => {
+                    let whose = whose(kind, request.account_id, request.contact_id)?;
+                    let by = system::asked(&asked, name, request.request_id, place);
+                    let (told, found) = self.oversight.passphrase(by, whose, kind).await?;
+                    (told, found.as_ref().map(status_for_system))
+                }
+            };
             let (decision_id, answer) = both(&told);
-            let status = found.as_ref().map(status);
             Ok::<_, Refused>(pb::GetPassphraseStatusResponse { decision_id, answer, status })
         };
         self.reception.respond(&asked, outcome).await
@@ -273,6 +289,7 @@ fn answer(outcome: Outcome) -> pb::PassphraseAnswer {
         Outcome::NotSet => pb::PassphraseAnswer::NotSet,
         Outcome::NotClosed => pb::PassphraseAnswer::NotClosed,
         Outcome::NewOneNeeded => pb::PassphraseAnswer::NewOneNeeded,
+        Outcome::NotFound => pb::PassphraseAnswer::NotFound,
     }
 }
 
@@ -285,7 +302,8 @@ fn weakness(outcome: Outcome) -> pb::PassphraseWeakness {
         | Outcome::NotPermitted
         | Outcome::NotSet
         | Outcome::NotClosed
-        | Outcome::NewOneNeeded => pb::PassphraseWeakness::Unspecified,
+        | Outcome::NewOneNeeded
+        | Outcome::NotFound => pb::PassphraseWeakness::Unspecified,
     }
 }
 
@@ -314,5 +332,35 @@ fn status(status: &CredentialStatus) -> pb::PassphraseStatus {
         closed: status.closed,
         reopenings_left: status.reopenings_left,
         suspended_at: status.suspended_at.map(timestamp),
+        set_by: None,
+        canonical_version: 0,
     }
+}
+
+fn status_for_system(found: &CredentialStatus) -> pb::PassphraseStatus {
+    use pb::passphrase_setter::By;
+    let by = match &found.set_by {
+        Actor::Operator(name) => By::Operator(name.clone()),
+        Actor::Client(name) => By::Client(name.clone()),
+        Actor::Database(role) => By::DatabaseRole(role.clone()),
+        Actor::Sidecar => By::Sidecar(true),
+    };
+    pb::PassphraseStatus {
+        set_by: Some(pb::PassphraseSetter { by: Some(by) }),
+        canonical_version: found.canonical_version,
+        ..status(found)
+    }
+}
+
+/// Whose passphrase a system means.
+fn whose(kind: Kind, account: String, contact: String) -> Parsed<Whose> {
+    let account = AccountId::new(system::of("account_id", account, limits::PASSPHRASE_STATUS_ACCOUNT)?);
+    let contact = match kind {
+        Kind::Account if contact.is_empty() => None,
+        Kind::Account => return Err(Invalid::new("contact_id", "is not for kind ACCOUNT, which is the account's")),
+        Kind::Own | Kind::Keypad => {
+            Some(ContactId::new(system::of("contact_id", contact, limits::PASSPHRASE_STATUS_CONTACT)?))
+        }
+    };
+    Ok(Whose { account, contact })
 }

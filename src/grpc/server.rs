@@ -40,7 +40,10 @@ use crate::{
     authorize::Authorizer,
     client::Registry,
     clock::Clock,
-    manage::{directory::Managing, escalation::Escalating, own_passphrase::OwnPassphrases, reset::Resetting},
+    manage::{
+        directory::Managing, escalation::Escalating, oversight::Oversight, own_passphrase::OwnPassphrases,
+        reset::Resetting,
+    },
     telemetry::metrics::Metrics,
 };
 
@@ -68,6 +71,8 @@ pub struct Parts {
     pub escalating: Escalating,
     /// The use cases of whoever looks after his passphrase in the portal.
     pub own_passphrases: OwnPassphrases,
+    /// The use cases of a system that looks after accounts.
+    pub oversight: Oversight,
     /// The use cases of who reads and changes who is on record.
     pub managing: Managing,
     /// The use cases of a reset by a one-time code.
@@ -293,14 +298,19 @@ impl Opening {
         });
         let escalations = EscalationServiceServer::new(Escalation {
             escalating: parts.escalating,
+            oversight: parts.oversight.clone(),
             policy: Arc::clone(&parts.authorizer.policy),
             reception: Arc::clone(&reception),
             watching: Arc::new(Semaphore::new(MOST_WATCHING)),
             stopped: self.stop.subscribe(),
         })
         .max_decoding_message_size(caps.request_bytes);
-        let passphrases =
-            Passphrases { own: parts.own_passphrases, resetting: parts.resetting, reception: Arc::clone(&reception) };
+        let passphrases = Passphrases {
+            own: parts.own_passphrases,
+            oversight: parts.oversight,
+            resetting: parts.resetting,
+            reception: Arc::clone(&reception),
+        };
         let directories = Directories {
             managing: parts.managing,
             reception: Arc::clone(&reception),

@@ -200,12 +200,7 @@ impl Actor {
     fn person(&self) -> (Person, Option<String>) {
         match self {
             Self::Person(proving) => (proving.person(), None),
-            Self::System { name, roles } => {
-                let roles = roles.iter().map(ToString::to_string).collect();
-                let person =
-                    Person { evidence: "system".to_owned(), proof: "granted".to_owned(), roles, ..Person::default() };
-                (person, Some(name.clone()))
-            }
+            Self::System { name, roles } => (Person::of_system(roles), Some(name.clone())),
         }
     }
 }

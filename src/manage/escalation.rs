@@ -201,14 +201,20 @@ impl Escalating {
         ended(task).await
     }
 
-    /// The newest escalations of an account, for an operator.
+    /// The newest escalations of an account, after one of them, for an operator.
     ///
     /// # Errors
     /// [`ManageError::Unknown`] for an unknown account.
-    pub async fn newest(&self, account: &AccountId, only_pending: bool, limit: u32) -> Result<Vec<Filed>, ManageError> {
+    pub async fn newest(
+        &self,
+        account: &AccountId,
+        only_pending: bool,
+        after: Option<After>,
+        limit: u32,
+    ) -> Result<Vec<Filed>, ManageError> {
         self.directory.find_account(account).await?.ok_or(ManageError::Unknown("account"))?;
         let sight = Sight::OfAccount(account.clone());
-        let wanted = Wanted { sight, only_pending, after: None, limit: limit.min(LONGEST_PAGE) };
+        let wanted = Wanted { sight, only_pending, after, limit: limit.min(LONGEST_PAGE) };
         Ok(self.escalations.list_escalations(&wanted, self.clock.now()).await?)
     }
 
@@ -281,6 +287,7 @@ impl Escalating {
         Record::Escalation(Box::new(EscalationRecord {
             call: Call::new(&asked.by.client.name, asked.rpc.name(), &asked.request_id, &asked.by.interaction),
             person: proving.person(),
+            system: None,
             decision_id,
             outcome: outcome.to_owned(),
             escalations,

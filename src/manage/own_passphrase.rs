@@ -70,7 +70,8 @@ impl Kind {
         }
     }
 
-    fn code(self) -> &'static str {
+    /// Stable code, for the audit.
+    pub(super) fn code(self) -> &'static str {
         match self {
             Self::Own => "own",
             Self::Account => "account",
@@ -98,6 +99,8 @@ pub enum Outcome {
     NotClosed,
     /// It was reopened too often.
     NewOneNeeded,
+    /// There is no such owner; told to a system only.
+    NotFound,
 }
 
 impl Outcome {
@@ -113,6 +116,7 @@ impl Outcome {
             Self::NotSet => "not_set",
             Self::NotClosed => "not_closed",
             Self::NewOneNeeded => "new_one_needed",
+            Self::NotFound => "not_found",
         }
     }
 }
@@ -314,7 +318,8 @@ impl OwnPassphrases {
             | Outcome::NotPermitted
             | Outcome::NotSet
             | Outcome::NotClosed
-            | Outcome::NewOneNeeded => None,
+            | Outcome::NewOneNeeded
+            | Outcome::NotFound => None,
         };
         let record = self.record(asked, proving, decision_id.clone(), kind, outcome.code(), weakness);
         let receipt = self.passphrases.trail.record(record).await?;
@@ -334,6 +339,7 @@ impl OwnPassphrases {
         Record::Passphrase(Box::new(PassphraseRecord {
             call: Call::new(&asked.by.client.name, asked.rpc.name(), &asked.request_id, &asked.by.interaction),
             person: proving.person(),
+            system: None,
             decision_id,
             credential: kind.map(|kind| kind.code().to_owned()),
             outcome: outcome.to_owned(),

@@ -347,6 +347,7 @@ impl Resetting {
         Record::Passphrase(Box::new(PassphraseRecord {
             call: Call::new(&asked.client.name, asked.rpc.name(), &asked.request_id, &asked.interaction),
             person,
+            system: None,
             decision_id,
             credential: Some("own".to_owned()),
             outcome: outcome.to_owned(),

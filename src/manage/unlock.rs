@@ -115,6 +115,7 @@ impl OwnPassphrases {
         let record = Record::Passphrase(Box::new(PassphraseRecord {
             call: Call::new(&asked.by.client.name, asked.rpc.name(), &asked.request_id, &asked.by.interaction),
             person: proving.person(),
+            system: None,
             decision_id: decision_id.clone(),
             credential: Some(format!("of {contact}")),
             outcome: outcome.to_owned(),

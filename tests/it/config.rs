@@ -294,7 +294,13 @@ fn a_setting_that_will_not_do_is_refused_with_line_and_key() {
             &sound_client().replace("'Authorize'", "'GetContact'"),
             "client.ivr.asserts is missing: one of its RPCs names an actor",
         ),
-        (&with("roles = ['it_admin']"), "client.ivr.roles: is for a system that calls DirectoryService"),
+        (
+            &client(&format!(
+                "name = 'a'\ntoken_digests = ['{DIGEST}']\nrpcs = ['ListEscalations']\nasserts = ['portal_login']"
+            )),
+            "client.a.channels is missing",
+        ),
+        (&with("roles = ['it_admin']"), "client.ivr.roles: is for a system that acts by itself"),
         (
             &with("roles = ['it_admin', 'it_admin']").replace("'Authorize'", "'GetContact'"),
             "client.ivr.roles: an entry stands twice",
@@ -397,6 +403,14 @@ accepts_tokens_from = ['ivr']"
         assert!(!refusal.contains("sha256:0"), "a digest is quoted: {refusal}");
         assert!(!refusal.contains("hunter2"), "a password is quoted: {refusal}");
     }
+}
+
+#[test]
+fn a_system_that_acts_by_itself_needs_no_channel() {
+    let rpcs = "['ListEscalations', 'GetEscalation', 'GetPassphraseStatus', 'AssignRole']";
+    let system = format!("name = 'a'\ntoken_digests = ['{DIGEST}']\nrpcs = {rpcs}\nroles = ['it_admin']");
+    let config = Setup::new().parse(&client(&system)).unwrap();
+    assert!(config.clients.find("a").unwrap().channels.is_empty());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use countersign::{
         Channel::{self, Chat, Phone, Portal},
         ContactSelector, Decision, EscalationAnswer as Answer, EscalationDetail, EscalationFilter, EscalationMode,
         EscalationState as State, GetEscalationRequest, Interaction, ListEscalationsRequest, PortalCaller, PortalLogin,
-        Reason, RefuseEscalationRequest, Subject, WatchEscalationsRequest, account_selector,
+        Reason, RefuseEscalationRequest, Subject, SystemActor, WatchEscalationsRequest, account_selector,
         attribute_value::Value,
         contact_selector,
     },

@@ -68,6 +68,7 @@ mod secrets;
 mod sidecar;
 mod spoken;
 mod start;
+mod stores;
 mod surface;
 mod throttle;
 mod throttled;

@@ -28,14 +28,14 @@ use crate::{
     answer::{invalid_field, refusal},
     escalation::caller,
     people::shown,
-    postgres::{self, Database},
-    redis::server::Server,
-    sidecar::{Client, Home, PATIENT, Sidecar, manual_clock, patiently, wall_time},
+    sidecar::{Client, Sidecar, patiently, wall_time},
+    stores::{Servers, Store},
 };
 
 mod accounts;
 mod contacts;
 pub mod limits;
+mod oversight;
 mod races;
 mod reads;
 mod requests;
@@ -50,21 +50,21 @@ struct World {
     sidecar: Sidecar,
     clock: Arc<ManualClock>,
     /// Behind it, where people are in PostgreSQL.
-    _servers: Option<(Database, Server)>,
+    _servers: Servers,
 }
 
 impl World {
     async fn embedded() -> Self {
-        let (sidecar, clock) = Sidecar::start_still("").await;
-        Self { sidecar, clock, _servers: None }
+        Self::over(Store::Embedded).await
     }
 
     async fn in_postgres() -> Self {
-        let (database, redis) = (Database::new().await, Server::start(&[]));
-        let settings = fleet(&database, &redis);
-        let clock = manual_clock();
-        let sidecar = Sidecar::start_at(Home::with_keys(), &settings, clock.clone()).await;
-        Self { sidecar, clock, _servers: Some((database, redis)) }
+        Self::over(Store::Postgres).await
+    }
+
+    async fn over(store: Store) -> Self {
+        let (_servers, sidecar, clock) = store.still("").await;
+        Self { sidecar, clock, _servers }
     }
 
     /// The portal, in which somebody of Acme has just logged in.
@@ -102,11 +102,6 @@ impl World {
         let of_this = |record| if let Record::Directory(record) = record { Some(*record) } else { None };
         self.sidecar.home.records().into_iter().filter_map(of_this).collect()
     }
-}
-
-fn fleet(database: &Database, redis: &Server) -> String {
-    let url = postgres::url(&database.address);
-    format!("{PATIENT}[redis]\nurl = \"{}\"\n[postgres]\nurl = \"{url}\"\n", redis.url())
 }
 
 /// Runs each function with people in SQLite, and with people in PostgreSQL.

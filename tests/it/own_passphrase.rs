@@ -11,7 +11,7 @@ use countersign::{
         ClearPassphraseRequest, Decision, GetPassphraseStatusRequest, PassphraseAnswer as Answer,
         PassphraseKind as Kind, PassphraseSetMethod as Method, PassphraseStatus, PassphraseWeakness as Weakness,
         PortalCaller, PortalLogin, Reason, ReopenPassphraseRequest, SetPassphraseRequest, SetPassphraseResponse,
-        SuggestPassphraseRequest, SuggestPassphraseResponse,
+        SuggestPassphraseRequest, SuggestPassphraseResponse, SystemActor,
         passphrase_service_client::PassphraseServiceClient,
     },
 };
@@ -91,7 +91,7 @@ impl Desk {
 
     pub async fn status_of(&self, kind: Kind) -> (Answer, Option<PassphraseStatus>) {
         let caller = Some(self.caller.clone());
-        let request = GetPassphraseStatusRequest { caller, kind: kind.into(), request_id: String::new() };
+        let request = GetPassphraseStatusRequest { caller, kind: kind.into(), ..GetPassphraseStatusRequest::default() };
         let answer = patiently(self.stub.clone().get_passphrase_status(self.client.with_token(request))).await;
         let answer = answer.unwrap().into_inner();
         (answer.answer(), answer.status)
@@ -360,7 +360,22 @@ pub async fn send(client: &Client, field: &str, length: usize) -> Result<(), Sta
             patiently(stub.suggest_passphrase(request)).await.map(drop)
         }
         "GetPassphraseStatusRequest" => {
-            let request = client.with_token(GetPassphraseStatusRequest { caller, kind, request_id });
+            // A person names nobody: it is his own.
+            let system =
+                Some(SystemActor { name: "hr".to_owned() }).filter(|_| name.ends_with("_id") && name != "request_id");
+            let (account_id, contact_id) = match &system {
+                Some(_) => (or("account_id", "acc-1001"), or("contact_id", "con-1001")),
+                None => (String::new(), String::new()),
+            };
+            let caller = caller.filter(|_| system.is_none());
+            let request = client.with_token(GetPassphraseStatusRequest {
+                caller,
+                kind,
+                request_id,
+                system,
+                account_id,
+                contact_id,
+            });
             patiently(stub.get_passphrase_status(request)).await.map(drop)
         }
         "ReopenPassphraseRequest" => {

@@ -29,7 +29,7 @@ use tonic::{Code, Request, Status, transport::Channel};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The client systems of the tests: name and grants, as the config spells them.
-const CLIENTS: [(&str, &str); 8] = [
+const CLIENTS: [(&str, &str); 9] = [
     (
         "portal",
         r#"rpcs = ["Authorize", "BatchAuthorize", "EndInteraction", "GetEscalation", "ListEscalations",
@@ -70,15 +70,22 @@ const CLIENTS: [(&str, &str); 8] = [
         "hr",
         r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
                    "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
-                   "CreateAccount", "UpdateAccount", "DeactivateSite", "SetNumberLock"]
+                   "CreateAccount", "UpdateAccount", "DeactivateSite", "SetNumberLock",
+                   "GetEscalation", "ListEscalations", "GetPassphraseStatus"]
            roles = ["company_admin"]"#,
     ),
     (
         "carrier",
         r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
                    "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
-                   "CreateAccount", "UpdateAccount", "DeactivateSite", "SetNumberLock"]
+                   "CreateAccount", "UpdateAccount", "DeactivateSite", "SetNumberLock",
+                   "GetEscalation", "ListEscalations", "GetPassphraseStatus"]
            roles = ["super_admin"]"#,
+    ),
+    (
+        "intake",
+        r#"rpcs = ["GetContact", "GetEscalation", "ListEscalations", "GetPassphraseStatus"]
+           roles = ["it_admin"]"#,
     ),
     (
         "probe",

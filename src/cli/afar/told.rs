@@ -5,10 +5,14 @@ use jiff::Timestamp;
 
 use super::pb;
 use crate::{
+    authorize::Resource,
     directory::{
-        Account, AccountId, AddressKind, AddressOfRecord, Contact, ContactId, ContactStatus, CpniExemption, E164,
-        Listed, NumberOfRecord, RoleAssignment, RoleName, Scope, Site, SiteId,
+        Account, AccountId, Actor, AddressKind, AddressOfRecord, Contact, ContactId, ContactStatus, CpniExemption,
+        E164, Listed, NumberOfRecord, RoleAssignment, RoleName, Scope, Site, SiteId,
+        credential::{CredentialStatus, SetMethod},
     },
+    escalation::{EscalationState, Filed, Settled},
+    policy::AttributeValue,
     review::{Finding, Severity},
 };
 
@@ -88,6 +92,83 @@ pub(super) fn contact(found: pb::Contact) -> anyhow::Result<Listed> {
         created: time(found.created_at)?,
     };
     Ok(Listed { contact, roles })
+}
+
+/// An escalation.
+pub(super) fn filed(found: pb::EscalationDetail) -> anyhow::Result<Filed> {
+    let state = match found.state() {
+        pb::EscalationState::Pending => EscalationState::Pending,
+        pb::EscalationState::Approved => EscalationState::Approved,
+        pb::EscalationState::Refused => EscalationState::Refused,
+        pb::EscalationState::Expired => EscalationState::Expired,
+        pb::EscalationState::Cancelled => EscalationState::Cancelled,
+        pb::EscalationState::Used => EscalationState::Used,
+        pb::EscalationState::Unspecified => bail!(OTHER_VERSION),
+    };
+    let settled = given(found.settled_by_contact_id)
+        .map(|by| Ok::<_, anyhow::Error>(Settled { by: ContactId::new(by), at: time(found.settled_at)? }));
+    Ok(Filed {
+        id: found.id,
+        account: AccountId::new(found.account_id),
+        contact: ContactId::new(found.contact_id),
+        contact_name: found.contact_name,
+        put_before: ContactId::new(found.put_before_contact_id),
+        action: found.action,
+        resource: found.resource.map(resource).transpose()?.unwrap_or_default().canonical(),
+        client: found.client,
+        state,
+        opened: time(found.opened_at)?,
+        expires: time(found.expiry)?,
+        settled: settled.transpose()?,
+        used: found.used_at.map(|at| time(Some(at))).transpose()?,
+    })
+}
+
+fn resource(found: pb::Resource) -> anyhow::Result<Resource> {
+    use pb::attribute_value::Value;
+    let attributes = found.attributes.into_iter().map(|(name, attribute)| {
+        let value = match attribute.value.context(OTHER_VERSION)? {
+            Value::Flag(flag) => AttributeValue::Flag(flag),
+            Value::Number(number) => AttributeValue::Number(number),
+            Value::Text(text) => AttributeValue::Text(text),
+        };
+        Ok((name, value))
+    });
+    Ok(Resource {
+        kind: Some(found.r#type),
+        id: found.id,
+        site: given(found.site).map(SiteId::new),
+        attributes: attributes.collect::<anyhow::Result<_>>()?,
+    })
+}
+
+/// How a passphrase stands.
+pub(super) fn credential(found: pb::PassphraseStatus) -> anyhow::Result<CredentialStatus> {
+    use pb::passphrase_setter::By;
+    let method = match found.method() {
+        pb::PassphraseSetMethod::Operator => SetMethod::Operator,
+        pb::PassphraseSetMethod::PortalLogin => SetMethod::PortalLogin,
+        pb::PassphraseSetMethod::OneTimeCode => SetMethod::OneTimeCode,
+        pb::PassphraseSetMethod::Unspecified => bail!(OTHER_VERSION),
+    };
+    let set_by = match found.set_by.and_then(|setter| setter.by).context(OTHER_VERSION)? {
+        By::Operator(name) => Actor::Operator(name),
+        By::Client(name) => Actor::Client(name),
+        By::DatabaseRole(role) => Actor::Database(role),
+        By::Sidecar(_) => Actor::Sidecar,
+    };
+    let maybe = |at: Option<prost_types::Timestamp>| at.map(|at| time(Some(at))).transpose();
+    Ok(CredentialStatus {
+        is_set: found.is_set,
+        set_at: time(found.set_at)?,
+        set_by,
+        method,
+        canonical_version: found.canonical_version,
+        locked_until: maybe(found.locked_until)?,
+        closed: found.closed,
+        reopenings_left: found.reopenings_left,
+        suspended_at: maybe(found.suspended_at)?,
+    })
 }
 
 fn given(text: String) -> Option<String> {

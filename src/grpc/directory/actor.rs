@@ -8,8 +8,8 @@ use super::pb;
 use crate::{
     client::Ungranted,
     grpc::{
-        ask::{Invalid, Parsed, visible},
-        limits, portal, reception,
+        ask::{Invalid, Parsed},
+        portal, reception, system,
     },
     manage::directory::{Asked, By},
 };
@@ -18,12 +18,9 @@ use crate::{
 pub(super) fn may_ask(asked: &reception::Asked, actor: Option<&pb::DirectoryActor>) -> Result<(), Ungranted> {
     use pb::directory_actor::By;
     match actor.and_then(|actor| actor.by.as_ref()) {
-        Some(By::Caller(caller)) => portal::may_ask(asked, Some(caller)),
-        Some(By::System(_)) => {
-            asked.client.may_call(asked.rpc)?;
-            asked.client.may_act_as_system()
-        }
-        None => asked.client.may_call(asked.rpc),
+        Some(By::Caller(caller)) => system::may_ask(asked, Some(caller), None),
+        Some(By::System(system)) => system::may_ask(asked, None, Some(system)),
+        None => system::may_ask(asked, None, None),
     }
 }
 
@@ -40,13 +37,7 @@ pub(super) fn asked(
             let login = portal::caller(asked, Some(caller), request_id.clone(), None).map_err(within_actor)?;
             By::Person(Box::new(login.by))
         }
-        Some(pb::directory_actor::By::System(system)) => {
-            let name = visible("actor.system.name", system.name, limits::SYSTEM_NAME)?;
-            if name.is_empty() {
-                return Err(Invalid::required("actor.system.name"));
-            }
-            By::System(name)
-        }
+        Some(pb::directory_actor::By::System(system)) => By::System(system::name("actor.system.name", system)?),
     };
     let (rpc, client, arrived) = (asked.rpc, Arc::clone(&asked.client), asked.arrived);
     Ok(Asked { rpc, client, by, request_id, arrived, place: Some(place) })

@@ -5,6 +5,7 @@ use crate::{
     authorize::Resource,
     escalation::{EscalationState, Filed},
     grpc::answer::{escalation_state, timestamp},
+    manage::Told as Recorded,
     policy::AttributeValue,
 };
 
@@ -30,13 +31,38 @@ pub(super) fn cancel(told: &Told, bundle: &Bundle) -> pb::CancelEscalationRespon
 
 pub(super) fn list(told: &Told, size: u32, bundle: &Bundle) -> pb::ListEscalationsResponse {
     let page = told.escalations();
-    let is_full = u32::try_from(page.len()).is_ok_and(|length| length >= size);
-    let next = page.last().filter(|_| is_full).map(|last| page_token(last.opened, &last.id));
     pb::ListEscalationsResponse {
         decision_id: told.decision_id().to_owned(),
         answer: outcome(told.outcome()).into(),
         escalations: page.iter().map(|filed| detail(filed, bundle)).collect(),
-        next_page_token: next.unwrap_or_default(),
+        next_page_token: next(page, size),
+    }
+}
+
+/// What a system is told.
+pub(super) fn get_for_system(
+    told: &Recorded<manage::Outcome>,
+    shown: &[Filed],
+    bundle: &Bundle,
+) -> pb::GetEscalationResponse {
+    pb::GetEscalationResponse {
+        decision_id: told.decision_id().to_owned(),
+        answer: outcome(told.outcome()).into(),
+        escalation: shown.first().map(|filed| detail_for_system(filed, bundle)),
+    }
+}
+
+pub(super) fn list_for_system(
+    told: &Recorded<manage::Outcome>,
+    page: &[Filed],
+    size: u32,
+    bundle: &Bundle,
+) -> pb::ListEscalationsResponse {
+    pb::ListEscalationsResponse {
+        decision_id: told.decision_id().to_owned(),
+        answer: outcome(told.outcome()).into(),
+        escalations: page.iter().map(|filed| detail_for_system(filed, bundle)).collect(),
+        next_page_token: next(page, size),
     }
 }
 
@@ -89,7 +115,22 @@ fn detail(filed: &Filed, bundle: &Bundle) -> pb::EscalationDetail {
         settled_at: settled.map(|settled| timestamp(settled.at)),
         settled_by_contact_id: settled.map(|settled| settled.by.to_string()).unwrap_or_default(),
         used_at: filed.used.filter(|_| filed.state == EscalationState::Used).map(timestamp),
+        put_before_contact_id: String::new(),
+        client: String::new(),
     }
+}
+
+fn detail_for_system(filed: &Filed, bundle: &Bundle) -> pb::EscalationDetail {
+    pb::EscalationDetail {
+        put_before_contact_id: filed.put_before.to_string(),
+        client: filed.client.clone(),
+        ..detail(filed, bundle)
+    }
+}
+
+fn next(page: &[Filed], size: u32) -> String {
+    let is_full = u32::try_from(page.len()).is_ok_and(|length| length >= size);
+    page.last().filter(|_| is_full).map(|last| page_token(last.opened, &last.id)).unwrap_or_default()
 }
 
 fn resource(resource: Resource) -> Option<pb::Resource> {

@@ -87,6 +87,7 @@ fn every_kind_in_full() -> Vec<Record> {
         Record::Passphrase(Box::new(PassphraseRecord {
             call: call.clone(),
             person: person.clone(),
+            system: Some(text()),
             decision_id: text(),
             credential: Some(text()),
             outcome: text(),
@@ -116,6 +117,7 @@ fn every_kind_in_full() -> Vec<Record> {
         Record::Escalation(Box::new(EscalationRecord {
             call: call.clone(),
             person: person.clone(),
+            system: Some(text()),
             decision_id: text(),
             outcome: text(),
             escalations: vec![text()],

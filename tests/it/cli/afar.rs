@@ -2,9 +2,13 @@
 
 use std::{os::unix::fs::PermissionsExt, process::Command};
 
-use countersign::audit::Record;
+use countersign::{
+    audit::Record,
+    directory::sample,
+    grpc::proto::countersign::v1::{Channel::Portal, attribute_value::Value},
+};
 
-use crate::{process::BINARY, sidecar::Sidecar, tools::run};
+use crate::{passphrase::PHRASE, process::BINARY, question::ask, sidecar::Sidecar, tools::run};
 
 /// Runs a command on a thread of its own: the sidecar that it asks is in this process.
 async fn said(arguments: Vec<String>) -> Result<String, String> {
@@ -174,6 +178,71 @@ async fn what_may_not_be_changed_says_what_to_do_beside_the_store_and_through_a_
         for client in ["hr", "carrier", "desktop"] {
             assert!(!err.contains(sidecar.home.token(client)), "{err}");
         }
+    }
+    sidecar.stop().await;
+}
+
+// proves: S8, S14
+#[tokio::test]
+async fn what_waits_and_how_passphrases_stand_is_shown_alike_through_a_sidecar() {
+    let sidecar = Sidecar::start().await;
+    let portal = sidecar.client("portal");
+    let mut opened = Vec::new();
+    for number in 0..3 {
+        let order = ask(Portal, "order.place")
+            .upon("order", &format!("o-{number}"))
+            .with("amount_minor", Value::Number(12_900))
+            .with("currency", Value::Text("USD".to_owned()))
+            .by(sample::GRACE)
+            .logged_in();
+        opened.push(portal.authorize(order).await.unwrap().escalation.unwrap().id);
+    }
+    let case = ask(Portal, "case.open").upon("case", "").by(sample::GRACE).logged_in();
+    opened.push(portal.authorize(case).await.unwrap().escalation.unwrap().id);
+    sidecar.set_passphrase(Some(sample::GRACE), PHRASE).await;
+
+    let (server, token) = (sidecar.address().to_string(), token_file(&sidecar, "hr"));
+    let config = sidecar.home.config().to_string_lossy().into_owned();
+    let mut commands = vec![
+        "escalation list --account acc-1001".to_owned(),
+        "escalation list --account acc-1001 --pending --json".to_owned(),
+        "escalation list --account acc-1001 --limit 2 --json".to_owned(),
+        "escalation list --account acc-2002".to_owned(),
+        "passphrase status --account acc-1001 --contact con-1007".to_owned(),
+        "passphrase status --account acc-1001 --contact con-1007 --json".to_owned(),
+        "passphrase status --account acc-1001 --contact con-1007 --keypad".to_owned(),
+        "passphrase status --account acc-1001 --json".to_owned(),
+        "passphrase status --account acc-1001 --contact con-1008".to_owned(),
+    ];
+    commands
+        .extend(opened.iter().flat_map(|id| [format!("escalation show {id}"), format!("escalation show {id} --json")]));
+    for arguments in commands {
+        let near = said(with(&arguments, &["--config", &config])).await.unwrap();
+        let afar = said(with(&arguments, &["--server", &server, "--token-file", &token])).await.unwrap();
+        assert!(!near.is_empty() && afar == near, "{arguments}:\n{near}\n{afar}");
+        assert!(!near.contains(PHRASE));
+    }
+    sidecar.stop().await;
+}
+
+// proves: A32
+#[tokio::test]
+async fn what_is_for_persons_and_operators_alone_is_refused_with_the_way_that_there_is() {
+    let sidecar = Sidecar::start().await;
+    let server = sidecar.address().to_string();
+    let [carrier, intake] = ["carrier", "intake"].map(|client| token_file(&sidecar, client));
+    for (arguments, token, why) in [
+        ("passphrase set --account acc-1001 --contact con-1007", &carrier, "no system chooses a passphrase"),
+        ("passphrase clear --account acc-1001 --contact con-1007", &carrier, "contact deactivate --server"),
+        ("passphrase status --account acc-1001 --contact con-1007", &intake, "roles of this client"),
+        ("passphrase status --account acc-1001 --contact con-none", &carrier, "no such account or contact"),
+        ("escalation list --account acc-1001", &intake, "roles of this client"),
+        ("escalation list --account acc-none", &carrier, "no such account"),
+        ("escalation show esc-none", &carrier, "no such escalation"),
+    ] {
+        let (code, out, err) = ended(with(arguments, &["--server", &server, "--token-file", token])).await;
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{arguments}: {err}");
+        assert!(err.contains(why), "{arguments}: {err}");
     }
     sidecar.stop().await;
 }

@@ -11,13 +11,27 @@ pub async fn send(client: &Client, field: &str, length: usize) -> Result<(), Sta
     let mut stub = client.of_escalations();
     match message {
         "GetEscalationRequest" => {
-            let request = client.with_token(GetEscalationRequest { caller, escalation_id, request_id });
+            let request = client.with_token(GetEscalationRequest {
+                caller,
+                escalation_id,
+                request_id,
+                ..GetEscalationRequest::default()
+            });
             patiently(stub.get_escalation(request)).await.map(drop)
         }
         "ListEscalationsRequest" => {
-            let page_token = or("page_token", "");
-            let request =
-                ListEscalationsRequest { caller, page_token, request_id, ..ListEscalationsRequest::default() };
+            let (page_token, account_id) = (or("page_token", ""), or("account_id", ""));
+            // A person names no account.
+            let system = Some(SystemActor { name: "hr".to_owned() }).filter(|_| name == "account_id");
+            let caller = caller.filter(|_| system.is_none());
+            let request = ListEscalationsRequest {
+                caller,
+                system,
+                account_id,
+                page_token,
+                request_id,
+                ..ListEscalationsRequest::default()
+            };
             patiently(stub.list_escalations(client.with_token(request))).await.map(drop)
         }
         "WatchEscalationsRequest" => {

@@ -4,7 +4,7 @@ use countersign::directory::{Change, ContactId, RoleAssignment, RoleName, Scope}
 use jiff::Timestamp;
 
 use super::*;
-use crate::fleet::Fleet;
+use crate::{fleet::Fleet, postgres::Database, redis::server::Server, sidecar::PATIENT};
 
 /// Two administrators of Borealis: Karl, who is the primary one, and Lena.
 async fn two_admins(sidecar: &Sidecar) {

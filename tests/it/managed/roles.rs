@@ -181,7 +181,7 @@ async fn suspended_for(world: &World, contact: &str) -> Option<bool> {
     let request = GetPassphraseStatusRequest {
         caller: Some(caller(sample::ACME, contact, wall_time(&world.clock))),
         kind: PassphraseKind::Account.into(),
-        request_id: String::new(),
+        ..GetPassphraseStatusRequest::default()
     };
     let mut stub = PassphraseServiceClient::new(client.channel());
     let answer = patiently(stub.get_passphrase_status(client.with_token(request))).await.unwrap().into_inner();

@@ -66,9 +66,10 @@ async fn no_kill_parts_a_change_from_its_notices() {
             });
         }
         // After any number of them, in the middle of one.
-        eventually(async || (changes_of_roles(&home) > before + round % 5).then_some(())).await;
+        let enough = eventually(async || (changes_of_roles(&home) > before + round % 5).then_some(()));
+        unless_one_panics(&mut changing, enough).await;
         sidecar.kill();
-        while changing.join_next().await.is_some() {}
+        changing.join_all().await;
         before = changes_of_roles(&home);
         assert_eq!(parted(&home), (0, 0), "round {round}: changes without notices, notices without a change");
     }
@@ -125,7 +126,38 @@ async fn answered_until_killed(home: &Home, after: usize) -> BTreeSet<String> {
             }
         });
     }
-    eventually(async || (ANSWERS.load(Ordering::SeqCst) >= until).then_some(())).await;
+    let enough = eventually(async || (ANSWERS.load(Ordering::SeqCst) >= until).then_some(()));
+    let mut answered = unless_one_panics(&mut callers, enough).await;
     sidecar.kill();
-    callers.join_all().await.into_iter().flatten().collect()
+    answered.extend(callers.join_all().await);
+    answered.into_iter().flatten().collect()
+}
+
+/// Waits, and returns what workers returned meanwhile. One that panics ends the test at once, with its message: what the others would
+/// bring is not waited for.
+async fn unless_one_panics<T: 'static>(workers: &mut JoinSet<T>, enough: impl Future) -> Vec<T> {
+    let mut enough = std::pin::pin!(enough);
+    let mut ended = Vec::new();
+    loop {
+        tokio::select! {
+            _ = &mut enough => return ended,
+            Some(worker) = workers.join_next() => ended.push(worker.unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "an answer that cannot be")]
+async fn a_worker_that_panics_ends_its_round_at_once() {
+    let ends = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let _end = management::EndsWithRound(std::sync::Arc::clone(&ends));
+    let mut workers = JoinSet::new();
+    // One that would go on for ever, on a thread for which the end of the test waits.
+    workers.spawn_blocking(move || {
+        while !ends.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+    });
+    workers.spawn(async { panic!("an answer that cannot be") });
+    unless_one_panics(&mut workers, std::future::pending::<()>()).await;
 }

@@ -26,6 +26,7 @@ use crate::{
     own_passphrase::Desk,
     question::{Question, ask},
     sidecar::{Sidecar, wall_time},
+    stores::{Servers, Store, over_both_stores},
 };
 
 const PHRASE: &str = "violet anchor sleeping harbor tune";
@@ -64,12 +65,12 @@ fn desk(sidecar: &Sidecar, contact: &str, time: SystemTime) -> Desk {
 }
 
 /// A sidecar where Ada has both, set by herself.
-async fn enrolled(settings: &str) -> (Sidecar, Arc<ManualClock>) {
-    let (sidecar, clock) = Sidecar::start_still(settings).await;
+async fn enrolled(store: Store, settings: &str) -> (Servers, Sidecar, Arc<ManualClock>) {
+    let (servers, sidecar, clock) = store.still(settings).await;
     let ada = desk(&sidecar, sample::ADA, wall_time(&clock));
     assert_eq!(ada.ask_to_set(Kind::Own, PHRASE).await.unwrap().answer(), Answer::Done);
     assert_eq!(ada.ask_to_set(Kind::Keypad, DIGITS).await.unwrap().answer(), Answer::Done);
-    (sidecar, clock)
+    (servers, sidecar, clock)
 }
 
 /// The exact cause, as the audit has it.
@@ -88,10 +89,21 @@ fn attempts_left(answer: &AuthorizeResponse) -> Option<u32> {
     answer.challenge.as_ref().and_then(|challenge| challenge.attempts_left)
 }
 
+over_both_stores! {
+    digits_verify_by_phone_and_open_what_is_read_and_neither_call_detail_nor_changes_nor_orders,
+    neither_secret_is_ever_tried_for_the_other,
+    what_is_asked_for_follows_from_action_and_channel_and_answers_are_alike,
+    digits_and_passphrase_share_every_count,
+    who_knows_the_digits_gains_no_guess_at_the_passphrase,
+    digits_are_set_by_their_owner_beside_a_passphrase_and_meet_the_stated_strength,
+    tokens_and_digits_end_with_the_passphrase_beside_which_they_stand,
+    digits_are_of_telephones_and_are_not_looked_at_elsewhere,
+    digits_that_were_just_set_begin_a_cool_off,
+}
+
 // proves: F9, A23
-#[tokio::test]
-async fn digits_verify_by_phone_and_open_what_is_read_and_neither_call_detail_nor_changes_nor_orders() {
-    let (sidecar, clock) = enrolled("").await;
+async fn digits_verify_by_phone_and_open_what_is_read_and_neither_call_detail_nor_changes_nor_orders(store: Store) {
+    let (_servers, sidecar, clock) = enrolled(store, "").await;
     clock.advance(Duration::from_secs(24 * 3600 + 1));
     let ivr = sidecar.client("ivr");
     let front = ask(Phone, "identity.verify").by(sample::ADA).within("call").entering(DIGITS);
@@ -128,9 +140,8 @@ fn user_change() -> Question {
 }
 
 // proves: F9, A2
-#[tokio::test]
-async fn neither_secret_is_ever_tried_for_the_other() {
-    let (sidecar, _clock) = enrolled("").await;
+async fn neither_secret_is_ever_tried_for_the_other(store: Store) {
+    let (_servers, sidecar, _clock) = enrolled(store, "").await;
     let ivr = sidecar.client("ivr");
     let typed = ivr.insist(view(sample::ADA).saying(DIGITS)).await.unwrap();
     assert_eq!((decided(&typed), proof(&sidecar, &typed).as_str()), (NOT_ACCEPTED, "wrong"));
@@ -145,9 +156,8 @@ async fn neither_secret_is_ever_tried_for_the_other() {
 }
 
 // proves: A12, A28
-#[tokio::test]
-async fn what_is_asked_for_follows_from_action_and_channel_and_answers_are_alike() {
-    let (sidecar, clock) = enrolled("[throttle]\naccount_failures_at_least = 200\n").await;
+async fn what_is_asked_for_follows_from_action_and_channel_and_answers_are_alike(store: Store) {
+    let (_servers, sidecar, clock) = enrolled(store, "[throttle]\naccount_failures_at_least = 200\n").await;
     sidecar.set_passphrase(Some(sample::BEN), PHRASE).await;
     let elena = desk(&sidecar, sample::ELENA, wall_time(&clock));
     elena.ask_to_set(Kind::Own, PHRASE).await.unwrap();
@@ -186,9 +196,8 @@ async fn what_is_asked_for_follows_from_action_and_channel_and_answers_are_alike
 }
 
 // proves: N3, A10, A34
-#[tokio::test]
-async fn digits_and_passphrase_share_every_count() {
-    let (sidecar, _clock) = enrolled("").await;
+async fn digits_and_passphrase_share_every_count(store: Store) {
+    let (_servers, sidecar, _clock) = enrolled(store, "").await;
     let probe = sidecar.client("probe");
     // One call: its three tries, however they are entered.
     for (turn, left) in [Some(2), Some(1), None].into_iter().enumerate() {
@@ -208,9 +217,8 @@ async fn digits_and_passphrase_share_every_count() {
 }
 
 // proves: N3, A34
-#[tokio::test]
-async fn who_knows_the_digits_gains_no_guess_at_the_passphrase() {
-    let (sidecar, clock) = enrolled("").await;
+async fn who_knows_the_digits_gains_no_guess_at_the_passphrase(store: Store) {
+    let (_servers, sidecar, clock) = enrolled(store, "").await;
     let probe = sidecar.client("probe");
     let (mut guesses, mut rounds) = (0, 0);
     while rounds < 200 {
@@ -228,9 +236,8 @@ async fn who_knows_the_digits_gains_no_guess_at_the_passphrase() {
 }
 
 // proves: S9, F6, F8, N1
-#[tokio::test]
-async fn digits_are_set_by_their_owner_beside_a_passphrase_and_meet_the_stated_strength() {
-    let (sidecar, clock) = Sidecar::start_still("").await;
+async fn digits_are_set_by_their_owner_beside_a_passphrase_and_meet_the_stated_strength(store: Store) {
+    let (_servers, sidecar, clock) = store.still("").await;
     let now = wall_time(&clock);
     let ada = desk(&sidecar, sample::ADA, now);
     let set = async |digits: &str| ada.ask_to_set(Kind::Keypad, digits).await.unwrap();
@@ -274,9 +281,8 @@ async fn digits_are_set_by_their_owner_beside_a_passphrase_and_meet_the_stated_s
 }
 
 // proves: S12, S14, A13, A22
-#[tokio::test]
-async fn tokens_and_digits_end_with_the_passphrase_beside_which_they_stand() {
-    let (sidecar, clock) = Sidecar::start_still("").await;
+async fn tokens_and_digits_end_with_the_passphrase_beside_which_they_stand(store: Store) {
+    let (_servers, sidecar, clock) = store.still("").await;
     let ben = desk(&sidecar, sample::BEN, wall_time(&clock));
     ben.ask_to_set(Kind::Own, PHRASE).await.unwrap();
     ben.ask_to_set(Kind::Keypad, DIGITS).await.unwrap();
@@ -318,9 +324,8 @@ async fn tokens_and_digits_end_with_the_passphrase_beside_which_they_stand() {
 }
 
 // proves: S7, F7
-#[tokio::test]
-async fn digits_are_of_telephones_and_are_not_looked_at_elsewhere() {
-    let (sidecar, _clock) = enrolled("").await;
+async fn digits_are_of_telephones_and_are_not_looked_at_elsewhere(store: Store) {
+    let (_servers, sidecar, _clock) = enrolled(store, "").await;
     let probe = sidecar.client("probe");
     let before = sidecar.hashes();
     for channel in [Portal, Chat] {
@@ -342,9 +347,8 @@ async fn digits_are_of_telephones_and_are_not_looked_at_elsewhere() {
 }
 
 // proves: A31
-#[tokio::test]
-async fn digits_that_were_just_set_begin_a_cool_off() {
-    let (sidecar, clock) = Sidecar::start_still("").await;
+async fn digits_that_were_just_set_begin_a_cool_off(store: Store) {
+    let (_servers, sidecar, clock) = store.still("").await;
     sidecar.set_passphrase(Some(sample::ELENA), PHRASE).await;
     clock.advance(Duration::from_secs(24 * 3600 + 1));
     let ivr = sidecar.client("ivr");

@@ -15,6 +15,7 @@ use crate::{
     answer::{blanked, decided, invalid_field, refusal},
     question::{Question, ask},
     sidecar::{Client, Sidecar, eventually},
+    stores::{Servers, Store, over_both_stores},
 };
 
 const PHRASE: &str = "violet anchor sleeping harbor tune";
@@ -46,10 +47,10 @@ impl Entering for Question {
 }
 
 /// A sidecar whose contact Ada has the phrase.
-async fn enrolled(settings: &str) -> Sidecar {
-    let (sidecar, _clock) = Sidecar::start_still(settings).await;
+async fn enrolled(store: Store, settings: &str) -> (Servers, Sidecar) {
+    let (servers, sidecar, _clock) = store.still(settings).await;
     sidecar.set_passphrase(Some(sample::ADA), PHRASE).await;
-    sidecar
+    (servers, sidecar)
 }
 
 /// The exact cause and the attempts, as the audit has them.
@@ -64,10 +65,21 @@ fn attempts_left(answer: &AuthorizeResponse) -> Option<u32> {
     answer.challenge.as_ref().and_then(|challenge| challenge.attempts_left)
 }
 
+over_both_stores! {
+    whichever_transcript_is_right_verifies_and_each_is_charged_as_an_attempt,
+    transcripts_of_one_canonical_form_are_one_attempt,
+    only_as_many_transcripts_are_tried_as_tries_are_left_and_in_their_order,
+    a_calling_number_and_the_durable_count_are_charged_for_every_transcript,
+    two_hundred_turns_of_three_at_once_never_pass_a_budget,
+    three_transcripts_answer_alike_for_nobody_and_for_somebody_in_every_state,
+    digits_may_be_typed_and_said_in_any_way_in_either_language,
+    digits_spelled_out_hide_no_number_of_record,
+    what_was_typed_is_one_text,
+}
+
 // proves: N2, A10
-#[tokio::test]
-async fn whichever_transcript_is_right_verifies_and_each_is_charged_as_an_attempt() {
-    let sidecar = enrolled("").await;
+async fn whichever_transcript_is_right_verifies_and_each_is_charged_as_an_attempt(store: Store) {
+    let (_servers, sidecar) = enrolled(store, "").await;
     let ivr = sidecar.client("ivr");
     let [one, two, _] = WRONG;
     for (call, heard) in [("a", [PHRASE, one, two]), ("b", [one, PHRASE, two]), ("c", [one, two, PHRASE])] {
@@ -83,9 +95,8 @@ async fn whichever_transcript_is_right_verifies_and_each_is_charged_as_an_attemp
 }
 
 // proves: N2, A29, A33
-#[tokio::test]
-async fn transcripts_of_one_canonical_form_are_one_attempt() {
-    let sidecar = enrolled("").await;
+async fn transcripts_of_one_canonical_form_are_one_attempt(store: Store) {
+    let (_servers, sidecar) = enrolled(store, "").await;
     let ivr = sidecar.client("ivr");
     let heard = ["Seven, violet ankles", "7 violet ankles", "seven VIOLET ankles."];
     let before = sidecar.hashes();
@@ -99,9 +110,8 @@ async fn transcripts_of_one_canonical_form_are_one_attempt() {
 }
 
 // proves: A10
-#[tokio::test]
-async fn only_as_many_transcripts_are_tried_as_tries_are_left_and_in_their_order() {
-    let sidecar = enrolled("").await;
+async fn only_as_many_transcripts_are_tried_as_tries_are_left_and_in_their_order(store: Store) {
+    let (_servers, sidecar) = enrolled(store, "").await;
     let ivr = sidecar.client("ivr");
     let [one, two, three] = WRONG;
     for call in ["late", "soon"] {
@@ -118,9 +128,8 @@ async fn only_as_many_transcripts_are_tried_as_tries_are_left_and_in_their_order
 }
 
 // proves: A10, N3
-#[tokio::test]
-async fn a_calling_number_and_the_durable_count_are_charged_for_every_transcript() {
-    let sidecar = enrolled("").await;
+async fn a_calling_number_and_the_durable_count_are_charged_for_every_transcript(store: Store) {
+    let (_servers, sidecar) = enrolled(store, "").await;
     let probe = sidecar.client("probe");
     let guess = |call: &str| view(sample::ADA).within(call).heard_as(&WRONG).calling_from("+12125550147", None);
     // Five free failures and the one that locks: the sixth is the last that is hashed.
@@ -139,9 +148,8 @@ async fn a_calling_number_and_the_durable_count_are_charged_for_every_transcript
 }
 
 // proves: A10, N3
-#[tokio::test]
-async fn two_hundred_turns_of_three_at_once_never_pass_a_budget() {
-    let sidecar = enrolled("").await;
+async fn two_hundred_turns_of_three_at_once_never_pass_a_budget(store: Store) {
+    let (_servers, sidecar) = enrolled(store, "").await;
     let probe = sidecar.client("probe");
     // In one call: its three tries.
     let before = sidecar.hashes();
@@ -195,9 +203,8 @@ fn tries_on_record(sidecar: &Sidecar, contact: &str) -> u32 {
 }
 
 // proves: A12, A28
-#[tokio::test]
-async fn three_transcripts_answer_alike_for_nobody_and_for_somebody_in_every_state() {
-    let (sidecar, clock) = Sidecar::start_still("[throttle]\naccount_failures_at_least = 200\n").await;
+async fn three_transcripts_answer_alike_for_nobody_and_for_somebody_in_every_state(store: Store) {
+    let (_servers, sidecar, clock) = store.still("[throttle]\naccount_failures_at_least = 200\n").await;
     for contact in [sample::ADA, sample::CHLOE, sample::ELENA] {
         sidecar.set_passphrase(Some(contact), PHRASE).await;
     }
@@ -262,9 +269,8 @@ async fn a_turn_whose_hashes_find_no_place_together_is_charged_nothing() {
 }
 
 // proves: N2
-#[tokio::test]
-async fn digits_may_be_typed_and_said_in_any_way_in_either_language() {
-    let (sidecar, _clock) = Sidecar::start_still("").await;
+async fn digits_may_be_typed_and_said_in_any_way_in_either_language(store: Store) {
+    let (_servers, sidecar, _clock) = store.still("").await;
     sidecar.set_passphrase(Some(sample::ADA), "copper lantern 4077 drifting home").await;
     sidecar.set_passphrase(Some(sample::BEN), "seven marble lanterns under oak").await;
     let ivr = sidecar.client("ivr");
@@ -290,9 +296,8 @@ async fn digits_may_be_typed_and_said_in_any_way_in_either_language() {
 }
 
 // proves: F6, N1
-#[tokio::test]
-async fn digits_spelled_out_hide_no_number_of_record() {
-    let (sidecar, _clock) = Sidecar::start_still("").await;
+async fn digits_spelled_out_hide_no_number_of_record(store: Store) {
+    let (_servers, sidecar, _clock) = store.still("").await;
     let number = sample::ACME_OLD_NUMBER.trim_start_matches('+');
     let names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
     let said: Vec<_> = number.bytes().map(|digit| names[usize::from(digit - b'0')]).collect();
@@ -301,9 +306,8 @@ async fn digits_spelled_out_hide_no_number_of_record() {
     assert!(refused.unwrap_err().to_string().contains("on record"), "{hidden}");
 }
 
-#[tokio::test]
-async fn what_was_typed_is_one_text() {
-    let sidecar = enrolled("").await;
+async fn what_was_typed_is_one_text(store: Store) {
+    let (_servers, sidecar) = enrolled(store, "").await;
     let typed = view(sample::ADA).within("typed").entering(&[PHRASE, WRONG[0]], PassphraseEntry::Typed);
     assert_eq!(invalid_field(sidecar.client("ivr").insist(typed).await), "evidence.passphrase.transcripts");
     let second = view(sample::ADA).within("typed").heard_as(&[PHRASE, "a\u{7}b"]);

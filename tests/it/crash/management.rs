@@ -86,7 +86,7 @@ struct Told {
     founded: AtomicUsize,
     /// The one that is being founded.
     founding: Mutex<Option<usize>>,
-    ends: AtomicBool,
+    ends: Arc<AtomicBool>,
 }
 
 impl Told {
@@ -342,6 +342,7 @@ async fn round(people: &People, told: &Arc<Told>, after: usize) {
     let mut sidecar = Process::serve(&people.home, &people.settings);
     let channel = sidecar.channel().await;
     told.ends.store(false, Ordering::SeqCst);
+    let ends = EndsWithRound(Arc::clone(&told.ends));
     let until = told.answers.load(Ordering::SeqCst) + after;
     let client = |name: &str| Client::new(channel.clone(), Some(people.home.token(name)));
     let mut working = JoinSet::new();
@@ -358,11 +359,19 @@ async fn round(people: &People, told: &Arc<Told>, after: usize) {
     }
     // Or, where the machine is too busy for so many, after a while.
     let enough = eventually(async || (told.answers.load(Ordering::SeqCst) >= until).then_some(()));
-    tokio::time::timeout(std::time::Duration::from_secs(20), enough).await.ok();
+    let enough = tokio::time::timeout(std::time::Duration::from_secs(20), enough);
+    unless_one_panics(&mut working, enough).await;
     sidecar.kill();
-    told.ends.store(true, Ordering::SeqCst);
-    while let Some(ended) = working.join_next().await {
-        ended.unwrap();
+    drop(ends);
+    working.join_all().await;
+}
+
+/// Tells threads that a round is over, also when it ends by a panic: a runtime waits for its threads.
+pub struct EndsWithRound(pub Arc<AtomicBool>);
+
+impl Drop for EndsWithRound {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 

@@ -1,13 +1,14 @@
 //! `countersign account`: which customers are on record.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{on_runtime, place::Place, table};
+use super::{
+    on_runtime,
+    place::Place,
+    table::{self, Listing},
+};
 use crate::directory::{Account as OnRecord, AddressKind};
 
 /// Show accounts
@@ -55,29 +56,13 @@ impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let way = self.place.open().await?;
         let mut pages = self.page.pages();
-        let mut shown = table::with_heads(["account", "name", "primary admin", "sites", "numbers"]);
-        let mut out = io::stdout().lock();
+        let mut listing = Listing::begin(["account", "name", "primary admin", "sites", "numbers"], self.json);
         while let Some((after, limit)) = pages.next() {
             for json in pages.take(way.accounts(after, limit).await?) {
-                let account: OnRecord = serde_json::from_str(&json)?;
-                if self.json {
-                    writeln!(out, "{json}")?;
-                } else {
-                    shown.add_row([
-                        table::plain(account.id.as_str()),
-                        table::plain(&account.name),
-                        table::plain(account.primary_admin.as_ref().map_or("-", |contact| contact.as_str())),
-                        account.sites.len().to_string(),
-                        account.numbers_of_record.len().to_string(),
-                    ]);
-                }
-                pages.last = account.id.as_str().to_owned();
+                pages.last = listing.add(&json, row)?.id.as_str().to_owned();
             }
         }
-        if !self.json {
-            writeln!(out, "{shown}")?;
-            pages.hint(&mut out)?;
-        }
+        listing.end(pages.hint())?;
         way.close().await;
         Ok(ExitCode::SUCCESS)
     }
@@ -101,14 +86,20 @@ impl Show {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let way = self.place.open().await?;
         let json = way.account(self.id).await?;
-        if self.json {
-            writeln!(io::stdout(), "{json}")?;
-        } else {
-            writeln!(io::stdout(), "{}", facts(&serde_json::from_str(&json)?))?;
-        }
+        table::show(&json, self.json, facts)?;
         way.close().await;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn row(account: &OnRecord) -> [String; 5] {
+    [
+        account.id.to_string(),
+        account.name.clone(),
+        account.primary_admin.as_ref().map_or("-", |contact| contact.as_str()).to_owned(),
+        account.sites.len().to_string(),
+        account.numbers_of_record.len().to_string(),
+    ]
 }
 
 fn facts(account: &OnRecord) -> comfy_table::Table {
@@ -185,9 +176,9 @@ impl Pages {
         page
     }
 
-    /// Says how to see more, if there may be more.
-    pub(super) fn hint(&self, out: &mut impl Write) -> io::Result<()> {
-        if self.is_full { writeln!(out, "for more: --after {}", table::plain(&self.last)) } else { Ok(()) }
+    /// How to see more, if there may be more.
+    pub(super) fn hint(&self) -> Option<String> {
+        self.is_full.then(|| format!("for more: --after {}", self.last))
     }
 }
 

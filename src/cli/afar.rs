@@ -242,7 +242,12 @@ impl Afar {
             PassphraseAnswer::NotSet => Ok(None),
             PassphraseAnswer::NotFound => bail!("no such account or contact"),
             PassphraseAnswer::NotPermitted => bail!(NOT_PERMITTED),
-            other => bail!("the sidecar answers {}", other.as_str_name()),
+            other @ (PassphraseAnswer::Unspecified
+            | PassphraseAnswer::NotVerified
+            | PassphraseAnswer::FreshLoginRequired
+            | PassphraseAnswer::Weak
+            | PassphraseAnswer::NotClosed
+            | PassphraseAnswer::NewOneNeeded) => bail!("the sidecar answers {}", other.as_str_name()),
         }
     }
 
@@ -257,16 +262,17 @@ impl Afar {
 
 /// A refusal of the call itself, in words for an operator.
 pub(super) fn refused(status: Status) -> anyhow::Error {
-    let why = table::plain(status.message());
-    match status.code() {
-        Code::Unauthenticated => anyhow!(
+    let (code, why) = (status.code(), table::plain(status.message()));
+    if code == Code::Unauthenticated {
+        return anyhow!(
             "the sidecar knows no client system by this token: --token-file or COUNTERSIGN_TOKEN must hold one whose digest stands in \
              a [[client]] of its settings (`countersign keys new` makes both)"
-        ),
-        Code::PermissionDenied => anyhow!("{why}; [[client]] of the sidecar's settings grants it (docs/people.md)"),
-        Code::Unimplemented => anyhow!(OTHER_VERSION),
-        _ => anyhow!(why),
+        );
     }
+    if code == Code::PermissionDenied {
+        return anyhow!("{why}; [[client]] of the sidecar's settings grants it (docs/people.md)");
+    }
+    if code == Code::Unimplemented { anyhow!(OTHER_VERSION) } else { anyhow!(why) }
 }
 
 fn done(answer: DirectoryAnswer, what: &str) -> anyhow::Result<()> {
@@ -296,7 +302,10 @@ fn shown(answer: EscalationAnswer, what: &str) -> anyhow::Result<()> {
         EscalationAnswer::Done => Ok(()),
         EscalationAnswer::NotFound => bail!("no such {what}"),
         EscalationAnswer::NotPermitted => bail!(NOT_PERMITTED),
-        other => bail!("the sidecar answers {}", other.as_str_name()),
+        other @ (EscalationAnswer::Unspecified
+        | EscalationAnswer::NotVerified
+        | EscalationAnswer::FreshLoginRequired
+        | EscalationAnswer::NotPending) => bail!("the sidecar answers {}", other.as_str_name()),
     }
 }
 

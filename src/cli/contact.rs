@@ -7,7 +7,12 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{account::Page, on_runtime, place::Place, table};
+use super::{
+    account::Page,
+    on_runtime,
+    place::Place,
+    table::{self, Listing},
+};
 use crate::directory::{ContactStatus, Listed, RoleAssignment, Scope};
 
 /// Show and deactivate contacts
@@ -60,30 +65,13 @@ impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let way = self.place.open().await?;
         let mut pages = self.page.pages();
-        let mut shown = table::with_heads(["contact", "account", "name", "status", "roles"]);
-        let mut out = io::stdout().lock();
+        let mut listing = Listing::begin(["contact", "account", "name", "status", "roles"], self.json);
         while let Some((after, limit)) = pages.next() {
             for json in pages.take(way.contacts(&self.account, after, limit).await?) {
-                let Listed { contact, roles } = serde_json::from_str(&json)?;
-                if self.json {
-                    writeln!(out, "{json}")?;
-                } else {
-                    let roles: Vec<_> = roles.iter().map(role).collect();
-                    shown.add_row([
-                        table::plain(contact.id.as_str()),
-                        table::plain(contact.account.as_str()),
-                        table::plain(&contact.display_name()),
-                        status(contact.status).to_owned(),
-                        table::plain(&roles.join(", ")),
-                    ]);
-                }
-                pages.last = contact.id.as_str().to_owned();
+                pages.last = listing.add(&json, row)?.contact.id.as_str().to_owned();
             }
         }
-        if !self.json {
-            writeln!(out, "{shown}")?;
-            pages.hint(&mut out)?;
-        }
+        listing.end(pages.hint())?;
         way.close().await;
         Ok(ExitCode::SUCCESS)
     }
@@ -107,14 +95,21 @@ impl Show {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let way = self.place.open().await?;
         let json = way.contact(self.id).await?;
-        if self.json {
-            writeln!(io::stdout(), "{json}")?;
-        } else {
-            writeln!(io::stdout(), "{}", facts(&serde_json::from_str(&json)?))?;
-        }
+        table::show(&json, self.json, facts)?;
         way.close().await;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn row(Listed { contact, roles }: &Listed) -> [String; 5] {
+    let roles: Vec<_> = roles.iter().map(role).collect();
+    [
+        contact.id.to_string(),
+        contact.account.to_string(),
+        contact.display_name(),
+        status(contact.status).to_owned(),
+        roles.join(", "),
+    ]
 }
 
 fn facts(Listed { contact, roles }: &Listed) -> comfy_table::Table {

@@ -1,13 +1,14 @@
 //! `countersign escalation`: what waits for a primary administrator, and what became of it.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{on_runtime, place::Place, table};
+use super::{
+    on_runtime,
+    place::Place,
+    table::{self, Listing},
+};
 use crate::escalation::Filed;
 
 /// Show what was put before primary administrators
@@ -63,26 +64,11 @@ impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let way = self.place.open().await?;
         let newest = way.escalations(self.account, self.pending, self.limit).await?;
-        let mut shown = table::with_heads(["escalation", "state", "contact", "action", "opened", "expires"]);
-        let mut out = io::stdout().lock();
+        let mut listing = Listing::begin(["escalation", "state", "contact", "action", "opened", "expires"], self.json);
         for json in newest {
-            if self.json {
-                writeln!(out, "{json}")?;
-                continue;
-            }
-            let filed: Filed = serde_json::from_str(&json)?;
-            shown.add_row([
-                table::plain(&filed.id),
-                filed.state.code().to_owned(),
-                table::plain(&format!("{} ({})", filed.contact_name, filed.contact)),
-                table::plain(&filed.action),
-                filed.opened.to_string(),
-                filed.expires.to_string(),
-            ]);
+            listing.add(&json, row)?;
         }
-        if !self.json {
-            writeln!(out, "{shown}")?;
-        }
+        listing.end(None)?;
         way.close().await;
         Ok(ExitCode::SUCCESS)
     }
@@ -106,14 +92,21 @@ impl Show {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let way = self.place.open().await?;
         let json = way.escalation(self.id).await?;
-        if self.json {
-            writeln!(io::stdout(), "{json}")?;
-        } else {
-            writeln!(io::stdout(), "{}", facts(&serde_json::from_str(&json)?))?;
-        }
+        table::show(&json, self.json, facts)?;
         way.close().await;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn row(filed: &Filed) -> [String; 6] {
+    [
+        filed.id.clone(),
+        filed.state.code().to_owned(),
+        format!("{} ({})", filed.contact_name, filed.contact),
+        filed.action.clone(),
+        filed.opened.to_string(),
+        filed.expires.to_string(),
+    ]
 }
 
 fn facts(filed: &Filed) -> comfy_table::Table {

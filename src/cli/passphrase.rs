@@ -17,14 +17,16 @@ use super::{
     secret, table,
 };
 use crate::{
-    grpc::proto::countersign::admin::v1::{ClearPassphraseRequest, CredentialSelector, SetPassphraseRequest},
+    grpc::proto::countersign::admin::v1::{
+        ClearPassphraseRequest, CredentialSelector, SetPassphraseRequest, UnlockPassphraseRequest,
+    },
     identity::{
         strength::{Profile, keypad},
         words::{self, Suggestion},
     },
 };
 
-/// Set, clear and inspect support passphrases: bootstrap only
+/// Set, clear, unlock and inspect support passphrases: bootstrap only
 ///
 /// People set their own in the portal. These commands are for the first ones; each is audited with the name of the
 /// operating system user. While a sidecar runs they go through its admin socket; else they open its data themselves. With --server, status
@@ -39,6 +41,7 @@ pub(super) struct Passphrase {
 enum Command {
     Set(Set),
     Clear(Clear),
+    Unlock(Unlock),
     Suggest(Suggest),
     Status(Status),
 }
@@ -73,6 +76,21 @@ struct Clear {
     here: Here,
     #[command(flatten)]
     owner: Owner,
+}
+
+/// End a lock on a contact's passphrase, once a day; what was counted stays counted
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  countersign passphrase unlock --config countersign.toml --contact con-1001
+
+Only callers from numbers that are not familiar wait for a lock. In the portal a person ends one whom the policy permits
+`passphrase.unlock`, by a fresh login.")]
+struct Unlock {
+    #[command(flatten)]
+    here: Here,
+    /// The contact whom the passphrase verifies
+    #[arg(long, value_name = "ID")]
+    contact: String,
 }
 
 /// Print a phrase of words that are easy to say; nothing is stored
@@ -113,6 +131,7 @@ impl Passphrase {
         match self.command {
             Command::Set(command) => on_runtime(command.run()),
             Command::Clear(command) => on_runtime(command.run()),
+            Command::Unlock(command) => on_runtime(command.run()),
             Command::Suggest(_) => {
                 writeln!(io::stdout(), "{}", words::suggest(&Profile::default())?.reveal())?;
                 Ok(ExitCode::SUCCESS)
@@ -174,6 +193,10 @@ const SET_HERE: &str = "no system chooses a passphrase for anybody; its owner se
 const CLEAR_HERE: &str = "no system clears a passphrase; its owner does in the portal, or an operator on the host of the sidecar. So that \
                           somebody who left is verified no more: contact deactivate --server";
 
+/// Why none ends a lock.
+const UNLOCK_HERE: &str = "no system ends a lock; in the portal a person does whom the policy permits passphrase.unlock, or an operator \
+                           on the host of the sidecar";
+
 /// How often a phrase is drawn before giving up.
 const DRAWS: usize = 8;
 
@@ -205,6 +228,17 @@ impl Clear {
         let request = ClearPassphraseRequest { credential: Some(self.owner.selector()), operator: operator()? };
         let existed = door.service().clear_passphrase(request).await.map_err(told)?.into_inner().existed;
         writeln!(io::stderr(), "{}", if existed { "cleared" } else { "there was none" })?;
+        door.close().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Unlock {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let door = self.here.open(UNLOCK_HERE).await?;
+        let request = UnlockPassphraseRequest { contact_id: self.contact, operator: operator()? };
+        let was_locked = door.service().unlock_passphrase(request).await.map_err(told)?.into_inner().was_locked;
+        writeln!(io::stderr(), "{}", if was_locked { "unlocked" } else { "was not locked" })?;
         door.close().await;
         Ok(ExitCode::SUCCESS)
     }

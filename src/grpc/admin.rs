@@ -29,7 +29,10 @@ use super::{
 };
 use crate::{
     audit::{Stored, Trail, read},
-    directory::{AccountId, Actor, ContactId, DirectoryError, RoleName, Scope, SiteId, import::Row, notices::Retried},
+    directory::{
+        AccountId, Actor, ContactId, DirectoryError, RoleName, Scope, SiteId, credential::Unlocked, import::Row,
+        notices::Retried,
+    },
     identity::passphrase::Passphrase,
     manage::{
         ManageError,
@@ -208,6 +211,21 @@ impl AdminService for Admin {
         };
         let found = found.map_err(status)?;
         Ok(Response::new(pb::GetPassphraseStatusResponse { status_json: json(&found)? }))
+    }
+
+    async fn unlock_passphrase(
+        &self,
+        request: Request<pb::UnlockPassphraseRequest>,
+    ) -> Result<Response<pb::UnlockPassphraseResponse>, Status> {
+        let request = request.into_inner();
+        let (contact, actor) = (ContactId::new(request.contact_id), operator(request.operator)?);
+        match self.parts.passphrases.unlock(&contact, actor).await.map_err(status)? {
+            Unlocked::Open(_) => Ok(Response::new(pb::UnlockPassphraseResponse { was_locked: true })),
+            Unlocked::WasOpen => Ok(Response::new(pb::UnlockPassphraseResponse { was_locked: false })),
+            Unlocked::Spent => Err(Status::failed_precondition(
+                "a lock of this contact was ended within the last day; it ends by itself, or by a new passphrase",
+            )),
+        }
     }
 
     async fn list_accounts(

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     ManageError,
     login::{Asked, Proving, random_id},
-    passphrase::{Passphrases, Whose},
+    passphrase::{Passphrases, Unfit, Whose},
 };
 use crate::{
     audit::{
@@ -138,17 +138,19 @@ impl OwnPassphrases {
                 Ok(whose) => whose,
                 Err(outcome) => return this.tell(&asked, &proving, Some(kind), outcome).await,
             };
-            let profile = this.passphrases.profile(&whose).await?;
-            if let Err(weakness) = passphrase.check_strength(&profile) {
-                return this.tell(&asked, &proving, Some(kind), Outcome::Weak(weakness)).await;
-            }
-            // The keypad stands beside a passphrase of one's own.
-            if kind == Kind::Keypad && !this.passphrases.is_set(&whose).await? {
-                return this.tell(&asked, &proving, Some(kind), Outcome::NotSet).await;
-            }
-            let new = this.passphrases.hash(&passphrase, SetMethod::PortalLogin).await?;
+            let owner = kind.owner(&whose);
+            let new = match this.passphrases.prepare(&whose, &owner, &passphrase, SetMethod::PortalLogin).await? {
+                Ok(new) => new,
+                Err(unfit) => {
+                    let outcome = match unfit {
+                        Unfit::Weak(weakness) => Outcome::Weak(weakness),
+                        Unfit::StandsBesideNone => Outcome::NotSet,
+                    };
+                    return this.tell(&asked, &proving, Some(kind), outcome).await;
+                }
+            };
             this.intend(&asked, &proving, kind).await?;
-            let (owner, now) = (kind.owner(&whose), this.passphrases.clock.now());
+            let now = this.passphrases.clock.now();
             this.passphrases.credentials.set(&owner, new, actor(&asked), now).await?;
             this.tell(&asked, &proving, Some(kind), Outcome::Done).await
         });

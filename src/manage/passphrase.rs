@@ -12,13 +12,13 @@ use crate::{
     directory::{
         Account, AccountId, AccountSelector, Actor, Contact, ContactId, ContactSelector, Directory, DirectoryError,
         Look, Revision, SubjectHints,
-        credential::{CredentialStatus, Credentials, NewPassphrase, Owner, SetMethod, StoredHashText},
+        credential::{CredentialStatus, Credentials, NewPassphrase, Owner, SetMethod, StoredHashText, Unlocked},
     },
     identity::{
         Method, canonical,
         hasher::{HashPermit, Hasher, Patience},
         passphrase::Passphrase,
-        strength::Profile,
+        strength::{Profile, Weakness},
     },
 };
 
@@ -29,6 +29,14 @@ pub struct Whose {
     pub account: AccountId,
     /// The contact; `None`: the primary account passphrase.
     pub contact: Option<ContactId>,
+}
+
+/// Why a passphrase is not set.
+pub(super) enum Unfit {
+    /// It breaks a rule.
+    Weak(Weakness),
+    /// Digits for the keypad, without a passphrase beside which they could stand.
+    StandsBesideNone,
 }
 
 /// The use cases, and what they work with.
@@ -61,17 +69,15 @@ impl Passphrases {
     /// # Errors
     /// [`ManageError`]; the old one stands then.
     pub async fn set(&self, whose: &Whose, passphrase: &Passphrase, actor: Actor) -> Result<(), ManageError> {
-        passphrase.check_strength(&self.profile(whose).await?).map_err(ManageError::Weak)?;
         let (owner, what) = match passphrase.method() {
             Method::Keypad => (whose.keypad()?, "keypad_set"),
             Method::Passphrase | Method::PortalLogin => (whose.owner(), "passphrase_set"),
         };
-        if let Owner::Keypad(_) = owner
-            && !self.is_set(whose).await?
-        {
-            return Err(invalid("passphrase", "is to be set before the keypad"));
-        }
-        let new = self.hash(passphrase, SetMethod::Operator).await?;
+        let new = match self.prepare(whose, &owner, passphrase, SetMethod::Operator).await? {
+            Ok(new) => new,
+            Err(Unfit::Weak(weakness)) => return Err(ManageError::Weak(weakness)),
+            Err(Unfit::StandsBesideNone) => return Err(invalid("passphrase", "is to be set before the keypad")),
+        };
         let (this, whose) = (self.clone(), whose.clone());
         let task = tokio::spawn(async move {
             this.intend(what, &whose, &actor).await?;
@@ -81,14 +87,30 @@ impl Passphrases {
         ended(task).await
     }
 
+    /// Checks what is to be set for this owner, and hashes it: whoever sets one, by whatever proof.
+    pub(super) async fn prepare(
+        &self,
+        whose: &Whose,
+        owner: &Owner,
+        passphrase: &Passphrase,
+        method: SetMethod,
+    ) -> Result<Result<NewPassphrase, Unfit>, ManageError> {
+        if let Err(weakness) = passphrase.check_strength(&self.profile(whose).await?) {
+            return Ok(Err(Unfit::Weak(weakness)));
+        }
+        if matches!(owner, Owner::Keypad(_)) && !self.is_set(whose).await? {
+            return Ok(Err(Unfit::StandsBesideNone));
+        }
+        Ok(Ok(self.hash(passphrase, method).await?))
+    }
+
     /// Whether this very passphrase is set, and not suspended: then digits for the keypad may stand beside it.
-    pub(super) async fn is_set(&self, whose: &Whose) -> Result<bool, ManageError> {
+    async fn is_set(&self, whose: &Whose) -> Result<bool, ManageError> {
         let status = self.credentials.status(&whose.owner(), self.clock.now()).await?;
         Ok(status.is_some_and(|status| status.is_set && status.suspended_at.is_none()))
     }
 
-    /// Hashes what is to be set.
-    pub(super) async fn hash(&self, passphrase: &Passphrase, method: SetMethod) -> Result<NewPassphrase, ManageError> {
+    async fn hash(&self, passphrase: &Passphrase, method: SetMethod) -> Result<NewPassphrase, ManageError> {
         Self::hash_with(self.hasher.admit(Patience::default()).map_err(|_| ManageError::Hash)?, passphrase, method)
             .await
     }
@@ -138,6 +160,25 @@ impl Passphrases {
             let revision = this.credentials.clear(&owner, actor.clone(), this.clock.now()).await?;
             this.record(what, &whose, actor, revision).await?;
             Ok(true)
+        });
+        ended(task).await
+    }
+
+    /// Ends a lock on the passphrase that verifies a contact, and records that. What was counted stays counted.
+    ///
+    /// # Errors
+    /// [`ManageError`].
+    pub async fn unlock(&self, contact: &ContactId, actor: Actor) -> Result<Unlocked, ManageError> {
+        let standing = self.directory.find_standing(contact).await?.ok_or(ManageError::Unknown("contact"))?;
+        let whose = Whose { account: standing.account.id, contact: Some(contact.clone()) };
+        let (this, contact) = (self.clone(), contact.clone());
+        let task = tokio::spawn(async move {
+            this.intend("passphrase_unlocked", &whose, &actor).await?;
+            let unlocked = this.credentials.unlock(&contact, actor.clone(), this.clock.now()).await?;
+            if let Unlocked::Open(revision) = unlocked {
+                this.record("passphrase_unlocked", &whose, actor, revision).await?;
+            }
+            Ok(unlocked)
         });
         ended(task).await
     }

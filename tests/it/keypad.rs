@@ -66,7 +66,7 @@ fn desk(sidecar: &Sidecar, contact: &str, time: SystemTime) -> Desk {
 
 /// A sidecar where Ada has both, set by herself.
 async fn enrolled(store: Store, settings: &str) -> (Servers, Sidecar, Arc<ManualClock>) {
-    let (servers, sidecar, clock) = store.still(settings).await;
+    let (servers, sidecar, clock) = store.with_full_budgets(settings).await;
     let ada = desk(&sidecar, sample::ADA, wall_time(&clock));
     assert_eq!(ada.ask_to_set(Kind::Own, PHRASE).await.unwrap().answer(), Answer::Done);
     assert_eq!(ada.ask_to_set(Kind::Keypad, DIGITS).await.unwrap().answer(), Answer::Done);
@@ -237,7 +237,7 @@ async fn who_knows_the_digits_gains_no_guess_at_the_passphrase(store: Store) {
 
 // proves: S9, F6, F8, N1
 async fn digits_are_set_by_their_owner_beside_a_passphrase_and_meet_the_stated_strength(store: Store) {
-    let (_servers, sidecar, clock) = store.still("").await;
+    let (_servers, sidecar, clock) = store.with_full_budgets("").await;
     let now = wall_time(&clock);
     let ada = desk(&sidecar, sample::ADA, now);
     let set = async |digits: &str| ada.ask_to_set(Kind::Keypad, digits).await.unwrap();
@@ -282,7 +282,7 @@ async fn digits_are_set_by_their_owner_beside_a_passphrase_and_meet_the_stated_s
 
 // proves: S12, S14, A13, A22
 async fn tokens_and_digits_end_with_the_passphrase_beside_which_they_stand(store: Store) {
-    let (_servers, sidecar, clock) = store.still("").await;
+    let (_servers, sidecar, clock) = store.with_full_budgets("").await;
     let ben = desk(&sidecar, sample::BEN, wall_time(&clock));
     ben.ask_to_set(Kind::Own, PHRASE).await.unwrap();
     ben.ask_to_set(Kind::Keypad, DIGITS).await.unwrap();
@@ -348,7 +348,7 @@ async fn digits_are_of_telephones_and_are_not_looked_at_elsewhere(store: Store) 
 
 // proves: A31
 async fn digits_that_were_just_set_begin_a_cool_off(store: Store) {
-    let (_servers, sidecar, clock) = store.still("").await;
+    let (_servers, sidecar, clock) = store.with_full_budgets("").await;
     sidecar.set_passphrase(Some(sample::ELENA), PHRASE).await;
     clock.advance(Duration::from_secs(24 * 3600 + 1));
     let ivr = sidecar.client("ivr");

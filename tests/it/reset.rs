@@ -10,7 +10,7 @@ use std::{
 use countersign::{
     audit::{Record, record::PassphraseRecord},
     clock::{Clock, ManualClock, SystemClock},
-    directory::{self, AccountId, Change, ContactStatus, E164, NumberOfRecord, sample},
+    directory::{self, AccountId, Actor, Change, ContactStatus, E164, NumberOfRecord, sample},
     grpc::proto::countersign::v1::{
         AccountSelector, Attestation, Channel as On,
         Channel::{Chat, Phone, Portal},
@@ -30,6 +30,7 @@ use tonic::{Code, Status};
 use crate::{
     answer::{decided, invalid_field, refusal},
     escalation::caller,
+    people,
     policy::copy_of_the_shipped_bundle,
     postgres::Database,
     question::ask,
@@ -458,6 +459,48 @@ async fn an_admin_ends_a_lock_once_a_day_and_never_a_count() {
     assert_eq!(unlock(&sidecar, sample::CHLOE, sample::ADA, now()).await, UnlockAnswer::Spent);
     clock.advance(Duration::from_secs(120));
     assert!(verifies(&sidecar, sample::ADA, OLD).await, "it ends by itself");
+}
+
+// proves: N3, A32
+#[tokio::test]
+async fn an_operator_ends_a_lock_on_the_host_once_a_day_and_never_a_count() {
+    let (sidecar, clock) = started().await;
+    let wrong_try = || ask(Phone, "identity.verify").by(sample::ADA).saying("nothing of the kind whatever");
+    let ivr = sidecar.client("ivr");
+    let command = async |contact: &str| {
+        let output = people::command(&sidecar.home, &["passphrase", "unlock", "--contact", contact]).await;
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(command(sample::ADA).await, (Some(0), "was not locked\n".to_owned()));
+    for _ in 0..6 {
+        ivr.insist(wrong_try()).await.unwrap();
+    }
+    assert!(!verifies(&sidecar, sample::ADA, OLD).await, "locked");
+    let (code, unknown) = command("con-9999").await;
+    assert!(code == Some(1) && unknown.contains("contact is unknown"), "{unknown}");
+    assert!(!verifies(&sidecar, sample::ADA, OLD).await, "still locked");
+    assert_eq!(command(sample::ADA).await, (Some(0), "unlocked\n".to_owned()));
+    assert!(is_told(&sidecar.home, "passphrase_unlocked", sample::ADA));
+    ivr.insist(wrong_try()).await.unwrap();
+    assert!(!verifies(&sidecar, sample::ADA, OLD).await, "the count stands: the seventh failure locks again");
+    let (code, spent) = command(sample::ADA).await;
+    assert!(code == Some(1) && spent.contains("within the last day"), "{spent}");
+    clock.advance(Duration::from_secs(120));
+    assert!(verifies(&sidecar, sample::ADA, OLD).await, "it ends by itself");
+    let changes: Vec<_> = sidecar
+        .home
+        .records()
+        .into_iter()
+        .filter_map(|record| match record {
+            Record::Change(change) if change.what.starts_with("passphrase_unlocked") => {
+                Some((change.what, change.actor))
+            }
+            _ => None,
+        })
+        .collect();
+    let of_operator =
+        |what: &str| changes.iter().filter(|(it, actor)| it == what && matches!(actor, Actor::Operator(_))).count();
+    assert_eq!((of_operator("passphrase_unlocked_intended"), of_operator("passphrase_unlocked")), (3, 1));
 }
 
 // proves: S4, A32

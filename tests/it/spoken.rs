@@ -48,7 +48,7 @@ impl Entering for Question {
 
 /// A sidecar whose contact Ada has the phrase.
 async fn enrolled(store: Store, settings: &str) -> (Servers, Sidecar) {
-    let (servers, sidecar, _clock) = store.still(settings).await;
+    let (servers, sidecar, _clock) = store.with_full_budgets(settings).await;
     sidecar.set_passphrase(Some(sample::ADA), PHRASE).await;
     (servers, sidecar)
 }
@@ -204,7 +204,7 @@ fn tries_on_record(sidecar: &Sidecar, contact: &str) -> u32 {
 
 // proves: A12, A28
 async fn three_transcripts_answer_alike_for_nobody_and_for_somebody_in_every_state(store: Store) {
-    let (_servers, sidecar, clock) = store.still("[throttle]\naccount_failures_at_least = 200\n").await;
+    let (_servers, sidecar, clock) = store.with_full_budgets("[throttle]\naccount_failures_at_least = 200\n").await;
     for contact in [sample::ADA, sample::CHLOE, sample::ELENA] {
         sidecar.set_passphrase(Some(contact), PHRASE).await;
     }
@@ -270,7 +270,7 @@ async fn a_turn_whose_hashes_find_no_place_together_is_charged_nothing() {
 
 // proves: N2
 async fn digits_may_be_typed_and_said_in_any_way_in_either_language(store: Store) {
-    let (_servers, sidecar, _clock) = store.still("").await;
+    let (_servers, sidecar, _clock) = store.with_full_budgets("").await;
     sidecar.set_passphrase(Some(sample::ADA), "copper lantern 4077 drifting home").await;
     sidecar.set_passphrase(Some(sample::BEN), "seven marble lanterns under oak").await;
     let ivr = sidecar.client("ivr");
@@ -297,7 +297,7 @@ async fn digits_may_be_typed_and_said_in_any_way_in_either_language(store: Store
 
 // proves: F6, N1
 async fn digits_spelled_out_hide_no_number_of_record(store: Store) {
-    let (_servers, sidecar, _clock) = store.still("").await;
+    let (_servers, sidecar, _clock) = store.with_full_budgets("").await;
     let number = sample::ACME_OLD_NUMBER.trim_start_matches('+');
     let names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
     let said: Vec<_> = number.bytes().map(|digit| names[usize::from(digit - b'0')]).collect();

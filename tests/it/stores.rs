@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use countersign::clock::ManualClock;
+use countersign::{clock::ManualClock, grpc::proto::countersign::v1::Channel::Phone};
 
 use crate::{
     postgres::{self, Database},
-    redis::server::Server,
+    question::ask,
+    redis::{server::Server, vouch},
     sidecar::{Home, PATIENT, Sidecar, manual_clock},
 };
 
@@ -36,6 +37,17 @@ impl Store {
                 (Some((database, redis)), sidecar, clock)
             }
         }
+    }
+
+    /// The same, where budgets are full: a Redis that was just started cannot know by itself that it has lost nothing.
+    pub async fn with_full_budgets(self, settings: &str) -> (Servers, Sidecar, Arc<ManualClock>) {
+        let (servers, sidecar, clock) = self.still(settings).await;
+        if let Some((_, redis)) = &servers {
+            let nobody = ask(Phone, "account.view").by("con-9999").saying("nothing of the kind whatever");
+            sidecar.client("probe").insist(nobody).await.unwrap();
+            vouch(redis);
+        }
+        (servers, sidecar, clock)
     }
 }
 

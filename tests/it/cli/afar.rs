@@ -234,6 +234,7 @@ async fn what_is_for_persons_and_operators_alone_is_refused_with_the_way_that_th
     for (arguments, token, why) in [
         ("passphrase set --account acc-1001 --contact con-1007", &carrier, "no system chooses a passphrase"),
         ("passphrase clear --account acc-1001 --contact con-1007", &carrier, "contact deactivate --server"),
+        ("passphrase unlock --contact con-1007", &carrier, "no system ends a lock"),
         ("passphrase status --account acc-1001 --contact con-1007", &intake, "roles of this client"),
         ("passphrase status --account acc-1001 --contact con-none", &carrier, "no such account or contact"),
         ("escalation list --account acc-1001", &intake, "roles of this client"),

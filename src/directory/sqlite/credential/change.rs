@@ -1,6 +1,7 @@
 //! The changes of credentials: each stands in the change log with its revision, which becomes the new version.
 
 use jiff::Timestamp;
+use rusqlite::Row;
 
 use super::super::notices;
 use super::{
@@ -89,7 +90,7 @@ pub(super) fn clear(
     let known = transaction.find_row(
         "SELECT c.id, c.account FROM credential c JOIN credential_hash h ON h.credential = c.id WHERE c.id = ?1",
         [find(transaction, owner)?],
-        |row| Ok((row.get::<_, i64>(0)?, AccountId::new(row.get::<_, String>(1)?))),
+        of_account,
     )?;
     let Some((id, account)) = known else { return Err(invalid("passphrase", "is not set")) };
     let rows = transaction.change(NewChange {
@@ -102,6 +103,11 @@ pub(super) fn clear(
     })?;
     end(&rows, id)?;
     Ok(rows.revision())
+}
+
+/// A credential and its account, the first two columns.
+pub(super) fn of_account(row: &Row<'_>) -> Result<(i64, AccountId), rusqlite::Error> {
+    Ok((row.get(0)?, AccountId::new(row.get::<_, String>(1)?)))
 }
 
 pub(super) fn reopen(
@@ -124,8 +130,8 @@ pub(super) fn reopen(
         ),
         (contact.as_str(), floor.failures_to_close),
         |row| {
-            let account = AccountId::new(row.get::<_, String>(1)?);
-            Ok((row.get::<_, i64>(0)?, account, row.get::<_, u32>(2)?, row.get::<_, u32>(3)?))
+            let (id, account) = of_account(row)?;
+            Ok((id, account, row.get::<_, u32>(2)?, row.get::<_, u32>(3)?))
         },
     )?;
     let Some((id, account, reopened, counted)) = closed else { return Ok(Reopened::WasOpen) };
@@ -183,8 +189,8 @@ pub(super) fn unlock(
         ),
         (contact.as_str(), now.as_microsecond()),
         |row| {
-            let account = AccountId::new(row.get::<_, String>(1)?);
-            Ok((row.get::<_, i64>(0)?, account, optional_timestamp(row, 2)?))
+            let (id, account) = of_account(row)?;
+            Ok((id, account, optional_timestamp(row, 2)?))
         },
     )?;
     let Some((id, account, unlocked)) = locked else { return Ok(Unlocked::WasOpen) };

@@ -56,7 +56,7 @@ pub(super) fn clear(
          JOIN credential_keypad k ON k.credential = c.id AND k.version = c.version AND k.phc IS NOT NULL
          WHERE c.contact = ?1",
         [contact.as_str()],
-        |row| Ok((row.get::<_, i64>(0)?, AccountId::new(row.get::<_, String>(1)?))),
+        change::of_account,
     )?;
     let Some((id, account)) = known else { return Err(invalid("keypad", "is not set")) };
     let rows = changed(transaction, Kind::KeypadCleared, "clear_keypad", id, &account, contact, actor, now)?;

@@ -83,8 +83,8 @@ struct Clear {
 #[command(after_help = "Example:
   countersign passphrase unlock --config countersign.toml --contact con-1001
 
-Only callers from numbers that are not familiar wait for a lock. In the portal a person ends one whom the policy permits
-`passphrase.unlock`, by a fresh login.")]
+Only callers from numbers that are not familiar wait for a lock. In the portal whoever may
+`passphrase.unlock` ends one, by a fresh login.")]
 struct Unlock {
     #[command(flatten)]
     here: Here,

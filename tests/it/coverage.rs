@@ -83,8 +83,8 @@ fn proofs() -> BTreeMap<String, BTreeSet<String>> {
             } else if ["#[test]", "#[tokio::test"].iter().any(|attribute| line.starts_with(attribute)) {
                 is_test = true;
             } else if let Some(name) = line.trim_start_matches("async ").strip_prefix("fn ")
-                // A function over a World is run over both stores, by a macro: one that is not is dead code, which is denied.
-                && (std::mem::take(&mut is_test) || name.contains("(world: World)"))
+                // A function over a World or a Store is run over both stores, by a macro: one that is not is dead code, which is denied.
+                && (std::mem::take(&mut is_test) || name.contains("(world: World)") || name.contains("(store: Store)"))
             {
                 let test = name.split(['(', '<']).next().unwrap().to_owned();
                 for id in above.drain(..) {

@@ -218,7 +218,8 @@ async fn digits_and_passphrase_share_every_count(store: Store) {
 
 // proves: N3, A34
 async fn who_knows_the_digits_gains_no_guess_at_the_passphrase(store: Store) {
-    let (_servers, sidecar, clock) = enrolled(store, "").await;
+    // Windows in Redis go by its own clock, which nobody advances here: what counts is the durable count alone.
+    let (_servers, sidecar, clock) = enrolled(store, "[throttle]\naccount_failures_at_least = 200\n").await;
     let probe = sidecar.client("probe");
     let (mut guesses, mut rounds) = (0, 0);
     while rounds < 200 {
@@ -227,7 +228,7 @@ async fn who_knows_the_digits_gains_no_guess_at_the_passphrase(store: Store) {
         match proof(&sidecar, &guess).as_str() {
             "wrong" => guesses += 1,
             "closed" => break,
-            "locked" | "account_spent" => clock.advance(Duration::from_secs(24 * 3600 + 1)),
+            "locked" => clock.advance(Duration::from_secs(24 * 3600 + 1)),
             other => panic!("{other}"),
         }
         probe.insist(view(sample::ADA).entering(DIGITS)).await.unwrap();

@@ -75,7 +75,7 @@ impl Afar {
                 ..pb::ListAccountsRequest::default()
             };
             let page = self.service.clone().list_accounts(request).await.map_err(refused)?.into_inner();
-            done(page.answer(), "account")?;
+            done(page.answer(), "account", &page.decision_id)?;
             page_token = page.next_page_token;
             found.extend(page.accounts.into_iter().map(account).collect::<Result<Vec<_>, _>>()?);
             if page_token.is_empty() {
@@ -89,7 +89,7 @@ impl Afar {
     pub(super) async fn account(&self, id: String) -> anyhow::Result<Account> {
         let request = pb::GetAccountRequest { actor: self.actor(), account_id: id, ..pb::GetAccountRequest::default() };
         let answer = self.service.clone().get_account(request).await.map_err(refused)?.into_inner();
-        done(answer.answer(), "account")?;
+        done(answer.answer(), "account", &answer.decision_id)?;
         account(answer.account.context(OTHER_VERSION)?)
     }
 
@@ -109,7 +109,7 @@ impl Afar {
                 ..pb::ListContactsRequest::default()
             };
             let page = self.service.clone().list_contacts(request).await.map_err(refused)?.into_inner();
-            done(page.answer(), "account")?;
+            done(page.answer(), "account", &page.decision_id)?;
             page_token = page.next_page_token;
             found.extend(page.contacts.into_iter().map(contact).collect::<Result<Vec<_>, _>>()?);
             if page_token.is_empty() {
@@ -123,7 +123,7 @@ impl Afar {
     pub(super) async fn contact(&self, id: String) -> anyhow::Result<Listed> {
         let request = pb::GetContactRequest { actor: self.actor(), contact_id: id, ..pb::GetContactRequest::default() };
         let answer = self.service.clone().get_contact(request).await.map_err(refused)?.into_inner();
-        done(answer.answer(), "contact")?;
+        done(answer.answer(), "contact", &answer.decision_id)?;
         contact(answer.contact.context(OTHER_VERSION)?)
     }
 
@@ -137,7 +137,7 @@ impl Afar {
             pb::ReviewAccountRequest { actor: self.actor(), account_id, idle_days, request_id: String::new() };
         let mut parts = self.service.clone().review_account(request).await.map_err(refused)?.into_inner();
         let first = parts.message().await.map_err(refused)?.context(OTHER_VERSION)?;
-        done(first.answer(), "account")?;
+        done(first.answer(), "account", &first.decision_id)?;
         Ok(parts)
     }
 
@@ -146,7 +146,7 @@ impl Afar {
         let request =
             pb::DeactivateContactRequest { actor: self.actor(), contact_id, ..pb::DeactivateContactRequest::default() };
         let answer = self.service.clone().deactivate_contact(request).await.map_err(refused)?.into_inner();
-        written(answer.answer(), "contact", &answer.field)?;
+        written(answer.answer(), "contact", &answer.field, &answer.decision_id)?;
         Ok(answer.changed)
     }
 
@@ -160,7 +160,7 @@ impl Afar {
             ..pb::AssignRoleRequest::default()
         };
         let answer = self.service.clone().assign_role(request).await.map_err(refused)?.into_inner();
-        written(answer.answer(), "contact", &answer.field)?;
+        written(answer.answer(), "contact", &answer.field, &answer.decision_id)?;
         Ok(answer.changed)
     }
 
@@ -174,7 +174,7 @@ impl Afar {
             ..pb::RevokeRoleRequest::default()
         };
         let answer = self.service.clone().revoke_role(request).await.map_err(refused)?.into_inner();
-        written(answer.answer(), "contact", &answer.field)?;
+        written(answer.answer(), "contact", &answer.field, &answer.decision_id)?;
         Ok(answer.changed)
     }
 
@@ -198,7 +198,7 @@ impl Afar {
                 ..pb::ListEscalationsRequest::default()
             };
             let page = self.escalations.clone().list_escalations(request).await.map_err(refused)?.into_inner();
-            shown(page.answer(), "account")?;
+            shown(page.answer(), "account", &page.decision_id)?;
             page_token = page.next_page_token;
             found.extend(page.escalations.into_iter().map(filed).collect::<Result<Vec<_>, _>>()?);
             if page_token.is_empty() {
@@ -213,7 +213,7 @@ impl Afar {
         let request =
             pb::GetEscalationRequest { system: self.system(), escalation_id, ..pb::GetEscalationRequest::default() };
         let answer = self.escalations.clone().get_escalation(request).await.map_err(refused)?.into_inner();
-        shown(answer.answer(), "escalation")?;
+        shown(answer.answer(), "escalation", &answer.decision_id)?;
         filed(answer.escalation.context(OTHER_VERSION)?)
     }
 
@@ -241,7 +241,7 @@ impl Afar {
             PassphraseAnswer::Done => Ok(Some(credential(answer.status.context(OTHER_VERSION)?)?)),
             PassphraseAnswer::NotSet => Ok(None),
             PassphraseAnswer::NotFound => bail!("no such account or contact"),
-            PassphraseAnswer::NotPermitted => bail!(NOT_PERMITTED),
+            PassphraseAnswer::NotPermitted => Err(not_permitted(&answer.decision_id)),
             other @ (PassphraseAnswer::Unspecified
             | PassphraseAnswer::NotVerified
             | PassphraseAnswer::FreshLoginRequired
@@ -275,16 +275,16 @@ pub(super) fn refused(status: Status) -> anyhow::Error {
     if code == Code::Unimplemented { anyhow!(OTHER_VERSION) } else { anyhow!(why) }
 }
 
-fn done(answer: DirectoryAnswer, what: &str) -> anyhow::Result<()> {
-    written(answer, what, "")
+fn done(answer: DirectoryAnswer, what: &str, decision_id: &str) -> anyhow::Result<()> {
+    written(answer, what, "", decision_id)
 }
 
 /// What came of a change, in words for an operator; the sidecar says of which field.
-fn written(answer: DirectoryAnswer, what: &str, field: &str) -> anyhow::Result<()> {
+fn written(answer: DirectoryAnswer, what: &str, field: &str, decision_id: &str) -> anyhow::Result<()> {
     match answer {
         DirectoryAnswer::Done => Ok(()),
         DirectoryAnswer::NotFound => bail!("no such {what}"),
-        DirectoryAnswer::NotPermitted => bail!(NOT_PERMITTED),
+        DirectoryAnswer::NotPermitted => Err(not_permitted(decision_id)),
         DirectoryAnswer::ChangedMeanwhile => bail!("it changes faster than it can be decided upon; try again"),
         DirectoryAnswer::Conflict => bail!("{} is taken, or still in use", table::plain(field)),
         DirectoryAnswer::Invalid => bail!("{} is not one that it could be", table::plain(field)),
@@ -296,12 +296,21 @@ fn written(answer: DirectoryAnswer, what: &str, field: &str) -> anyhow::Result<(
     }
 }
 
+/// The answer does not say why; the audit does.
+fn not_permitted(decision_id: &str) -> anyhow::Error {
+    anyhow!(
+        "the policy does not permit it to the roles of this client, or it goes beyond what they permit; why, says on the sidecar's host \
+         `countersign audit show {}` (docs/people.md)",
+        table::plain(decision_id)
+    )
+}
+
 /// What came of a look at escalations.
-fn shown(answer: EscalationAnswer, what: &str) -> anyhow::Result<()> {
+fn shown(answer: EscalationAnswer, what: &str, decision_id: &str) -> anyhow::Result<()> {
     match answer {
         EscalationAnswer::Done => Ok(()),
         EscalationAnswer::NotFound => bail!("no such {what}"),
-        EscalationAnswer::NotPermitted => bail!(NOT_PERMITTED),
+        EscalationAnswer::NotPermitted => Err(not_permitted(decision_id)),
         other @ (EscalationAnswer::Unspecified
         | EscalationAnswer::NotVerified
         | EscalationAnswer::FreshLoginRequired
@@ -323,9 +332,6 @@ fn token_after(id: &str) -> String {
 fn visible(name: &str) -> String {
     name.chars().map(|it| if it.is_ascii_graphic() { it } else { '-' }).take(LONGEST_NAME).collect()
 }
-
-const NOT_PERMITTED: &str = "the policy does not permit it to the roles of this client, or it goes beyond what they permit: see `cause` \
-                             in the sidecar's audit, and docs/people.md";
 
 /// The most that a page holds.
 const PAGE: u32 = 100;

@@ -61,7 +61,8 @@ accepts_tokens_from = ["ivr", "portal"]"#,
     (
         "hr",
         r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact",
-                   "UpdateContact", "DeactivateContact", "AssignRole", "RevokeRole"]
+                   "UpdateContact", "DeactivateContact", "AssignRole", "RevokeRole",
+                   "GetEscalation", "ListEscalations", "GetPassphraseStatus"]
 roles = ["company_admin"]"#,
     ),
 ];

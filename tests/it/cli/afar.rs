@@ -162,7 +162,7 @@ async fn what_may_not_be_changed_says_what_to_do_beside_the_store_and_through_a_
         ("role assign --contact con-1010 --role emperor", by(&carrier), "role"),
         ("role assign --contact con-1010 --role it_admin --site site-moon", near.clone(), "site"),
         ("role assign --contact con-1010 --role it_admin --site site-moon", by(&carrier), "site"),
-        ("role assign --contact con-1010 --role super_admin", by(&hr), "roles of this client"),
+        ("role assign --contact con-1010 --role super_admin", by(&hr), "`countersign audit show "),
         ("role assign --contact con-1010 --role it_admin", by(&desktop), "[[client]] of the sidecar's settings"),
         ("role revoke --contact con-1010 --role it_admin", by(&stranger.to_string_lossy()), "keys new"),
         (
@@ -177,6 +177,13 @@ async fn what_may_not_be_changed_says_what_to_do_beside_the_store_and_through_a_
         assert!(err.contains(why), "{arguments} {place:?}: {err}");
         for client in ["hr", "carrier", "desktop"] {
             assert!(!err.contains(sidecar.home.token(client)), "{err}");
+        }
+        // Where the audit says why, it does.
+        if let Some((_, id)) = err.split_once("`countersign audit show ") {
+            let Some(Record::Directory(record)) = sidecar.home.record(id.split('`').next().unwrap()) else {
+                panic!("no record: {err}")
+            };
+            assert_eq!(record.cause.as_deref(), Some("role.grant: high-roles-by-super-admin"));
         }
     }
     sidecar.stop().await;

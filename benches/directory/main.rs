@@ -59,8 +59,8 @@ const MEMORY: [&str; 3] = ["shared_buffers=1GB", "max_wal_size=4GB", "checkpoint
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let server = tokio::task::spawn_blocking(|| postgres::Server::start(&MEMORY)).await.unwrap();
-    compare(&server).await;
     import(&server).await;
+    compare(&server).await;
     grow(&server).await;
 }
 
@@ -215,7 +215,11 @@ async fn import(server: &postgres::Server) {
     let embedded = Store::open(&DataDir::own(folder.path().join("data")).unwrap()).unwrap();
     let address = database_of(server, "imported").await;
     let shared = countersign::directory::postgres::Store::open(&address, postgres::settings()).await.unwrap();
-    let stores: [(&str, &dyn Directory); 2] = [("SQLite", &embedded), ("PostgreSQL", &shared)];
+    let address = database_of(server, "row_by_row").await;
+    let one_by_one = countersign::directory::postgres::Store::open(&address, postgres::settings()).await.unwrap();
+    postgres::sql_at(&address, NO_BATCHES).await;
+    let stores: [(&str, &dyn Directory); 3] =
+        [("SQLite", &embedded), ("PostgreSQL, row by row", &one_by_one), ("PostgreSQL", &shared)];
     for (label, store) in stores {
         let terms = Terms { import: "bench".to_owned(), trust_dates: false, ..Terms::default() };
         let account = Row::Account(AccountRow {
@@ -236,8 +240,14 @@ async fn import(server: &postgres::Server) {
         println!("{label}: {:.0} rows/s", ROWS as f64 / began.elapsed().as_secs_f64());
     }
     embedded.close();
+    one_by_one.close();
     shared.close();
 }
+
+/// Has batches refused, so that each row is written by itself: as it was once, and is where a rule is broken.
+const NO_BATCHES: &str = "CREATE OR REPLACE FUNCTION countersign.log_changes(
+    p_accounts text[], p_kind text, p_actor_kind text, p_actor_name text, p_at timestamptz)
+RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no batches' USING ERRCODE = 'check_violation'; END $$";
 
 fn contact_row(number: usize) -> Row {
     let Contact { id, account, first_name, last_name, .. } = person(number);

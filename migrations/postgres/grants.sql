@@ -23,7 +23,7 @@ BEGIN
         GRANT UPDATE ON countersign.credential_dummy TO countersign_sidecar;
         GRANT EXECUTE ON FUNCTION countersign.credential_of, countersign.look, countersign.reserve, countersign.reserve_keypad,
             countersign.settle, countersign.settle_keypad,
-            countersign.lock_directory, countersign.log_change, countersign.raise_generation TO countersign_sidecar;
+            countersign.lock_directory, countersign.log_change, countersign.log_changes, countersign.raise_generation TO countersign_sidecar;
     END IF;
 
     -- An HR or provisioning system: people and records come and go, roles are taken away. It grants none, names no primary

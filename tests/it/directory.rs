@@ -19,6 +19,7 @@ use countersign::{
 };
 use jiff::{SignedDuration, Timestamp};
 
+mod batches;
 mod contract;
 mod copy;
 mod embedded;

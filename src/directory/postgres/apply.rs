@@ -21,6 +21,10 @@ use crate::{
     },
 };
 
+mod batch;
+
+pub(super) use batch::taken;
+
 /// Applies the changes in order; the first that is refused undoes all.
 pub(super) async fn apply(
     writing: &mut Writing,
@@ -42,9 +46,18 @@ pub(super) async fn apply_upon(
 ) -> Result<Revision, DirectoryError> {
     let mut newest = None;
     let mut making = Making { actor, now, held, occasion };
-    for change in changes {
-        shape::check(change)?;
-        newest = Some(making.one(writing, change).await?);
+    for run in batch::runs(changes) {
+        // Many at once, if nothing is in their way; else one after the other says what it is.
+        if occasion == Occasion::Import
+            && let Some(revision) = making.many(writing, run).await?
+        {
+            newest = Some(revision);
+            continue;
+        }
+        for change in run {
+            shape::check(change)?;
+            newest = Some(making.one(writing, change).await?);
+        }
     }
     match newest {
         Some(revision) => Ok(revision),
@@ -117,6 +130,13 @@ impl Making<'_> {
         }
     }
 
+    /// Who is told of a change that is one of many, by what was held before.
+    fn tells_of(&mut self, change: &Change, account: &AccountId) -> Vec<NewNotice> {
+        let mut notices = rules::of_change(change, account, &self.held, self.occasion, self.now);
+        notices.retain(|notice| self.held.tells_first(notice));
+        notices
+    }
+
     async fn log<'t>(
         &mut self,
         writing: &'t mut Writing,
@@ -168,9 +188,7 @@ impl Making<'_> {
                 notices::hold_former(reading, held, contact, time).await?;
             }
         }
-        let mut notices = rules::of_change(change, account, held, self.occasion, self.now);
-        notices.retain(|notice| held.tells_first(notice));
-        Ok(notices)
+        Ok(self.tells_of(change, account))
     }
 }
 
@@ -303,7 +321,7 @@ async fn check_contact(reading: &mut Reading, contact: &Contact) -> Result<(), D
 }
 
 /// What selects a contact selects nobody else of the account.
-pub(super) async fn check_unique_fields(reading: &mut Reading, contact: &Contact) -> Result<(), DirectoryError> {
+async fn check_unique_fields(reading: &mut Reading, contact: &Contact) -> Result<(), DirectoryError> {
     let statement = sqlx::query(
         "SELECT 'email' FROM countersign.contact WHERE account = $1 AND email_folded = $3 AND id <> $2
          UNION ALL

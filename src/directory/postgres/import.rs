@@ -11,7 +11,7 @@ use crate::{
     directory::{
         AccountId, Actor, ContactId, DirectoryError,
         import::{self, Finding, Imported, Known, KnownAccount, LAST_ADMIN, Problem, Row, Terms},
-        shape::invalid,
+        shape::{TAKEN, invalid},
     },
     notice::rules::Occasion,
 };
@@ -25,14 +25,11 @@ pub(super) async fn check(
 ) -> Result<Vec<Finding>, DirectoryError> {
     let known = load(reading, rows, terms, now).await?;
     let mut findings = import::plan(rows, known, terms, now).problems();
-    for (row, contact) in rows.iter().enumerate().filter_map(|(row, it)| Some((row, it.as_contact()?))) {
-        match apply::check_unique_fields(reading, &contact.as_new(now)).await {
-            Ok(()) => {}
-            Err(DirectoryError::Invalid { field, why }) => {
-                findings.push(Finding { row, problem: Problem::Refused { field: field.to_owned(), why } });
-            }
-            Err(error) => return Err(error),
-        }
+    let contacts = rows.iter().enumerate().filter_map(|(row, it)| Some((row, it.as_contact()?.as_new(now))));
+    let (of_row, contacts): (Vec<usize>, Vec<_>) = contacts.unzip();
+    for (contact, field) in apply::taken(reading, &contacts).await? {
+        let problem = Problem::Refused { field: field.to_owned(), why: TAKEN.to_owned() };
+        findings.extend(of_row.get(contact).map(|row| Finding { row: *row, problem }));
     }
     Ok(findings)
 }

@@ -1,6 +1,8 @@
 //! The outbox in PostgreSQL: written with the change log's row, claimed by lease, settled by whoever holds the claim. Sidecars
 //! that claim at the same time pass over each other's rows.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::postgres::PgRow;
@@ -207,25 +209,54 @@ pub(super) async fn put(
     now: Timestamp,
 ) -> Result<(), DirectoryError> {
     for notice in notices {
-        put_one(writing, notice, revision, now).await?;
+        put_one(writing, notice, 1, revision, now).await?;
     }
     Ok(())
 }
 
+/// Writes those of many changes, each with its revision. What is told as one is counted at once.
+pub(super) async fn put_many(
+    writing: &mut Writing,
+    notices: Vec<(NewNotice, Revision)>,
+    now: Timestamp,
+) -> Result<(), DirectoryError> {
+    let mut gathered: BTreeMap<_, Vec<(NewNotice, Revision)>> = BTreeMap::new();
+    for (notice, revision) in notices {
+        if notice.is_gathered {
+            let key = (notice.kind, notice.account.clone(), notice.target.clone());
+            gathered.entry(key).or_default().push((notice, revision));
+        } else {
+            put_one(writing, &notice, 1, Some(revision), now).await?;
+        }
+    }
+    for alike in gathered.into_values() {
+        let mut told = 0;
+        while let Some((notice, revision)) = alike.get(told) {
+            let left = u32::try_from(alike.len() - told).unwrap_or(u32::MAX);
+            let times = put_one(writing, notice, left, Some(*revision), now).await?;
+            told = told.saturating_add(usize::try_from(times).unwrap_or(usize::MAX));
+        }
+    }
+    Ok(())
+}
+
+/// Writes one that happened so often. Returns how often of these it tells now: all, if one waits in which they are counted.
 async fn put_one(
     writing: &mut Writing,
     new: &NewNotice,
+    times: u32,
     revision: Option<Revision>,
     now: Timestamp,
-) -> Result<(), DirectoryError> {
+) -> Result<u32, DirectoryError> {
     let time = writing.time(now);
     let mut after = None;
     if new.is_gathered
         && let Some((id, due, waits)) = find_gathered(writing.reading(), new, time).await?
     {
         if waits {
-            let again = sqlx::query("UPDATE countersign.notice SET count = count + 1 WHERE id = $1");
-            return writing.execute(again.bind(id)).await.map(drop);
+            let again = sqlx::query("UPDATE countersign.notice SET count = count + $2 WHERE id = $1");
+            let again = again.bind(id).bind(i32::try_from(times).unwrap_or(i32::MAX));
+            return writing.execute(again).await.map(|_| times);
         }
         after = Some(due);
     }
@@ -241,7 +272,7 @@ async fn put_one(
     let insert = insert.bind(new.target.address()).bind(new.is_gathered);
     let insert = insert.bind(revision.map(|revision| i64::try_from(revision.0).unwrap_or(i64::MAX)));
     let insert = insert.bind(time).bind(after).bind(seconds(GATHERED_WITHIN)).bind(new.is_former);
-    writing.execute(insert).await.map(drop)
+    writing.execute(insert).await.map(|_| 1)
 }
 
 /// The newest of the last day, when it is due, and whether it waits for that.

@@ -110,6 +110,13 @@ pub(super) struct Writing {
     observer: Observer,
 }
 
+/// A part of a transaction.
+#[must_use]
+pub(super) struct Part {
+    /// How many changes were made before it.
+    made: usize,
+}
+
 /// A row of the change log to be.
 pub(super) struct NewChange<'a> {
     /// On whose behalf.
@@ -175,6 +182,48 @@ impl Writing {
         self.made.push(Touched { revision, account, interaction });
         notices::put(self, new.tells, Some(revision), new.at).await?;
         Ok(DirectoryRows { revision, transaction: self })
+    }
+
+    /// Appends a row to the change log for each account, of one kind; with them, rows of the directory can be written. The revision
+    /// is that of the first; the others follow it without a gap.
+    pub(super) async fn changes(
+        &mut self,
+        accounts: &[&AccountId],
+        kind: &'static str,
+        actor: &Actor,
+        at: Timestamp,
+    ) -> Result<DirectoryRows<'_>, DirectoryError> {
+        let (actor_kind, actor_name) = change_log::columns(actor);
+        let ids: Vec<&str> = accounts.iter().map(|account| account.as_str()).collect();
+        let statement = sqlx::query("SELECT countersign.log_changes($1, $2, $3, $4, $5)").bind(ids).bind(kind);
+        let statement = statement.bind(actor_kind).bind(actor_name).bind(self.time(at));
+        let row =
+            self.read.find(statement).await?.ok_or_else(|| super::defect("changes were logged and have no row"))?;
+        let first = revision(&row, 0)?;
+        let made = (first.0..).zip(accounts).map(|(revision, account)| Touched {
+            revision: Revision(revision),
+            account: Some((*account).clone()),
+            interaction: None,
+        });
+        self.made.extend(made);
+        Ok(DirectoryRows { revision: first, transaction: self })
+    }
+
+    /// Begins what can be undone without the rest.
+    pub(super) async fn begin_part(&mut self) -> Result<Part, DirectoryError> {
+        self.read.run("SAVEPOINT part").await?;
+        Ok(Part { made: self.made.len() })
+    }
+
+    /// Keeps it, as far as the rest is kept.
+    pub(super) async fn keep(&mut self, _part: Part) -> Result<(), DirectoryError> {
+        self.read.run("RELEASE SAVEPOINT part").await
+    }
+
+    /// Undoes it.
+    pub(super) async fn undo(&mut self, part: Part) -> Result<(), DirectoryError> {
+        self.made.truncate(part.made);
+        self.read.run("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await
     }
 
     /// Notes a change that touches everything and that the database has logged by itself.

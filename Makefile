@@ -17,11 +17,16 @@ check: ## Formatting, lints, documentation, licences: no test runs
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: licences are not checked (bans are, by the tests)"; fi
 
-test: install ## Every test
-	cargo test
+test: install ## Every test; fleets of eight sidecars beside all else, since they wait more than they work
+	cargo test --no-run
+	@mkdir -p target/test
+	@cargo test --test it -- fleet:: >target/test/fleet.txt 2>&1 & fleet=$$!; ended=0; \
+	cargo test -- --skip fleet:: || ended=$$?; \
+	wait $$fleet || ended=$$?; \
+	cat target/test/fleet.txt; exit $$ended
 
 soak: install ## The tests with rounds, again and again: kill -9 under load, guesses at once, revocations at eight sidecars, a million contacts
-	CRASH_ROUNDS=25 ATTACK_ROUNDS=20 FLEET_ROUNDS=50 CHANGE_ROUNDS=200 cargo test --test it -- --nocapture crash:: attackers:: fleet::
+	CRASH_ROUNDS=25 ATTACK_ROUNDS=20 FLEET_ROUNDS=50 FLEET_GUESSES=1600 CHANGE_ROUNDS=200 cargo test --test it -- --nocapture crash:: attackers:: fleet::
 	CRASH_ROUNDS=200 cargo test --test it -- --nocapture crash::no_kill crash::management
 	MODEL_STEPS=2000 cargo test --test it -- --nocapture model::
 	TWIN_CASES=5000 cargo test --test it -- --nocapture throttle::twins::

@@ -40,7 +40,7 @@ static ONE: Mutex<()> = Mutex::const_new(());
 
 /// `make soak` plays more.
 fn rounds() -> usize {
-    std::env::var("FLEET_ROUNDS").map_or(3, |rounds| rounds.parse().unwrap())
+    std::env::var("FLEET_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap())
 }
 
 /// Numbers that look random, and can be drawn again: `FLEET_SEED`.

@@ -16,6 +16,7 @@ use tonic::Code;
 use super::{
     Fleet, PLACES,
     exact::NODES,
+    rounds,
     siege::{self, BY_DURABLE_COUNT, Lost, RACES, Race, SETTINGS, Siege},
     world,
 };
@@ -26,11 +27,6 @@ use crate::{
     redis::server::Server,
     sidecar::{Sidecar, eventually},
 };
-
-/// `make soak` plays more; here one is enough beside those upon the file.
-fn rounds() -> usize {
-    std::env::var("FLEET_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap())
-}
 
 fn on_redis(settings: &str, redis: &Server) -> String {
     format!("{settings}{PLACES}url = \"{}\"\n", redis.url())

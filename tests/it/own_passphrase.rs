@@ -123,6 +123,25 @@ fn records(sidecar: &Sidecar) -> Vec<PassphraseRecord> {
     sidecar.home.records().into_iter().filter_map(passphrase).collect()
 }
 
+// proves: A31
+#[tokio::test]
+async fn to_clear_a_passphrase_shortens_no_cool_off() {
+    let (sidecar, clock) = Sidecar::start_still("").await;
+    let elena = || Desk::of(&sidecar, sample::ELENA).logged_in_at(wall_time(&clock));
+    let orders = async || {
+        let order = ask(Portal, "order.cancel").by(sample::ELENA).upon("order", "").logged_in_at(wall_time(&clock));
+        decided(&sidecar.client("portal").insist(order).await.unwrap()).0
+    };
+    assert_eq!(orders().await, Decision::Allow);
+    assert_eq!(elena().set(FIRST).await, Answer::Done);
+    assert_ne!(orders().await, Decision::Allow);
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(elena().clear().await, Answer::Done);
+    assert_ne!(orders().await, Decision::Allow, "that it was set is not forgotten with it");
+    clock.advance(Duration::from_secs(23 * 3600 + 1));
+    assert_eq!(orders().await, Decision::Allow);
+}
+
 // proves: S9, F8, A31
 #[tokio::test]
 async fn a_contact_sets_a_passphrase_in_the_portal_and_is_verified_by_it_on_the_telephone() {

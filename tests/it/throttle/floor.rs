@@ -284,7 +284,7 @@ fn a_new_primary_admin_suspends_the_account_passphrase_until_it_is_changed() {
     });
 }
 
-// proves: S12
+// proves: S12, A31
 #[test]
 fn whoever_leaves_loses_the_passphrase_for_good() {
     on_every_store(async |sampled| {

@@ -77,11 +77,13 @@ pub enum Rpc {
     DeactivateSite,
     /// `DirectoryService.SetNumberLock`.
     SetNumberLock,
+    /// `DirectoryService.ReportRerouting`.
+    ReportRerouting,
 }
 
 impl Rpc {
     /// Every RPC.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Authorize,
         Self::BatchAuthorize,
         Self::EndInteraction,
@@ -116,6 +118,7 @@ impl Rpc {
         Self::UpdateAccount,
         Self::DeactivateSite,
         Self::SetNumberLock,
+        Self::ReportRerouting,
     ];
 
     /// The RPC's name, as config, audit and errors spell it.
@@ -156,6 +159,7 @@ impl Rpc {
             Self::UpdateAccount => "UpdateAccount",
             Self::DeactivateSite => "DeactivateSite",
             Self::SetNumberLock => "SetNumberLock",
+            Self::ReportRerouting => "ReportRerouting",
         }
     }
 
@@ -196,7 +200,8 @@ impl Rpc {
             | Self::CreateAccount
             | Self::UpdateAccount
             | Self::DeactivateSite
-            | Self::SetNumberLock => Behalf::Actor,
+            | Self::SetNumberLock
+            | Self::ReportRerouting => Behalf::Actor,
         }
     }
 

@@ -265,4 +265,20 @@ impl pb::directory_service_server::DirectoryService for Directories {
         };
         self.reception.respond(&asked, outcome).await
     }
+
+    async fn report_rerouting(
+        &self,
+        request: Request<pb::ReportReroutingRequest>,
+    ) -> Result<Response<pb::ReportReroutingResponse>, Status> {
+        let asked = self.reception.asked(Rpc::ReportRerouting, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let mut request = request.into_inner();
+            let (actor, request_id) = (request.actor.take(), std::mem::take(&mut request.request_id));
+            may_ask(&asked, actor.as_ref())?;
+            let wanted = wish::account::report_rerouting(&request, &request_id)?;
+            let by = actor::asked(&asked, actor, request_id, place)?;
+            Ok::<_, Refused>(answer::report_rerouting(&self.managing.write(by, wanted).await?))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
 }

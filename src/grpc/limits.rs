@@ -165,4 +165,11 @@ limits! {
     NUMBER_LOCK_ACCOUNT = Bytes(64) of "SetNumberLockRequest.account_id";
     NUMBER_LOCK_ETAG = Bytes(64) of "SetNumberLockRequest.etag";
     NUMBER_LOCK_REQUEST_ID = Bytes(128) of "SetNumberLockRequest.request_id";
+    REROUTING_ACCOUNT = Bytes(64) of "ReportReroutingRequest.account_id";
+    REROUTING_NUMBER = Bytes(16) of "ReportReroutingRequest.number";
+    REROUTING_POSTAL_ADDRESS = Bytes(500) of "ReportReroutingRequest.postal_address";
+    REROUTING_EMAIL_ADDRESS = Bytes(500) of "ReportReroutingRequest.email_address";
+    REROUTING_SINCE = Bytes(10) of "ReportReroutingRequest.since";
+    REROUTING_ETAG = Bytes(64) of "ReportReroutingRequest.etag";
+    REROUTING_REQUEST_ID = Bytes(128) of "ReportReroutingRequest.request_id";
 }

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 
 use super::{
     Agent, Asking, Matter, Refusal,
-    change::AccountFields,
+    change::{AccountFields, OfRecord},
     etag,
     rules::{After, Facts, Plan, saw},
 };
@@ -102,6 +102,37 @@ pub(super) fn set_number_lock(
         return Ok(unchanged(account));
     }
     Ok(put(Account { number_moves_locked: is_locked, ..account }))
+}
+
+/// It stays on record, and its days begin anew on that day: never on an earlier one than it came (F12).
+pub(super) fn report_rerouting(
+    asking: &Asking<'_>,
+    of_record: &OfRecord,
+    since: Option<Date>,
+    facts: Facts,
+    seen: Option<&str>,
+) -> Result<Plan, Refusal> {
+    let before = reached(asking, facts)?;
+    asking.may_write(&[Matter::of("rerouting.report", Some(&before))])?;
+    saw(seen, &etag::of_account(&before))?;
+    let today = day(asking.now);
+    let since = since.unwrap_or(today);
+    if since > today {
+        return Err(Refusal::Invalid("since"));
+    }
+    let mut after = before.clone();
+    let added = match of_record {
+        OfRecord::Number(number) => {
+            after.numbers_of_record.iter_mut().find(|known| known.number == *number).map(|known| &mut known.added)
+        }
+        OfRecord::Address(kind, address) => {
+            let is_meant = |known: &&mut AddressOfRecord| known.kind == *kind && known.address == *address;
+            after.addresses_of_record.iter_mut().find(is_meant).map(|known| &mut known.added)
+        }
+    };
+    let added = added.ok_or(Refusal::Invalid("of_record"))?;
+    *added = since.max(*added);
+    Ok(if after == before { unchanged(after) } else { put(after) })
 }
 
 fn reached(asking: &Asking<'_>, facts: Facts) -> Result<Account, Refusal> {

@@ -1,5 +1,7 @@
 //! What somebody wants changed.
 
+use jiff::civil::Date;
+
 use crate::directory::{AccountId, AddressKind, ContactId, CpniExemption, E164, RoleName, Scope, Site, SiteId};
 
 /// What is to be changed.
@@ -79,6 +81,24 @@ pub enum Wish {
         /// Whether it is to be set.
         is_locked: bool,
     },
+    /// What goes to a number or address of record may reach somebody else.
+    ReportRerouting {
+        /// Of which account.
+        account: AccountId,
+        /// Which.
+        of_record: OfRecord,
+        /// Since which day; `None`: today.
+        since: Option<Date>,
+    },
+}
+
+/// Where an account is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OfRecord {
+    /// A telephone number.
+    Number(E164),
+    /// An address.
+    Address(AddressKind, String),
 }
 
 /// Fields of an account; `None`: not named.
@@ -156,7 +176,8 @@ impl Wish {
             Self::CreateAccount { .. }
             | Self::UpdateAccount { .. }
             | Self::DeactivateSite { .. }
-            | Self::SetNumberLock { .. } => None,
+            | Self::SetNumberLock { .. }
+            | Self::ReportRerouting { .. } => None,
         }
     }
 
@@ -169,7 +190,8 @@ impl Wish {
             | Self::CreateAccount { account, .. }
             | Self::UpdateAccount { account, .. }
             | Self::DeactivateSite { account, .. }
-            | Self::SetNumberLock { account, .. } => Some(account),
+            | Self::SetNumberLock { account, .. }
+            | Self::ReportRerouting { account, .. } => Some(account),
             Self::UpdateContact { .. }
             | Self::DeactivateContact { .. }
             | Self::AssignRole { .. }
@@ -189,7 +211,8 @@ impl Wish {
             | Self::CreateAccount { .. }
             | Self::UpdateAccount { .. }
             | Self::DeactivateSite { .. }
-            | Self::SetNumberLock { .. } => None,
+            | Self::SetNumberLock { .. }
+            | Self::ReportRerouting { .. } => None,
         }
     }
 
@@ -202,6 +225,8 @@ impl Wish {
             // By name as well: which site was closed.
             Self::DeactivateSite { site, .. } => vec![format!("sites: {}", site.as_str())],
             Self::SetNumberLock { .. } => vec!["number_moves_locked".to_owned()],
+            Self::ReportRerouting { of_record: OfRecord::Number(_), .. } => vec!["numbers_of_record".to_owned()],
+            Self::ReportRerouting { of_record: OfRecord::Address(..), .. } => vec!["addresses_of_record".to_owned()],
             Self::CreateContact { .. }
             | Self::DeactivateContact { .. }
             | Self::AssignRole { .. }

@@ -62,6 +62,9 @@ pub fn plan(asking: &Asking<'_>, wish: &Wish, facts: Facts, seen: Option<&str>) 
         Wish::UpdateAccount { fields, .. } => account::update(asking, fields, facts, seen),
         Wish::DeactivateSite { site, .. } => account::deactivate_site(asking, site, facts, seen),
         Wish::SetNumberLock { is_locked, .. } => account::set_number_lock(asking, *is_locked, facts, seen),
+        Wish::ReportRerouting { of_record, since, .. } => {
+            account::report_rerouting(asking, of_record, *since, facts, seen)
+        }
         Wish::UpdateContact { profile, .. } => {
             let (account, target) = target(asking, facts, "user.change", None)?;
             saw(seen, &etag::of_contact(&target))?;

@@ -181,7 +181,8 @@ fn the_owners_lock_on_number_moves_is_honoured() {
 fn each_role_may_do_what_its_description_says_and_no_more() {
     let company = "account.change account.review account.view address_of_record.change call_detail.view device.change \
                    forwarding.change number.port number_lock.set number_of_record.change passphrase.unlock \
-                   primary_admin.name recording.view role.grant role.revoke routing.change user.change workgroup.change";
+                   primary_admin.name recording.view rerouting.report role.grant role.revoke routing.change \
+                   user.change workgroup.change";
     let my8x8 = "account.view billing.change case.open case.update invoice.view order.cancel order.change order.place";
     let table = [
         ("company_admin", company),

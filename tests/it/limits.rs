@@ -188,7 +188,8 @@ async fn send(client: &Client, limit: Limit, length: usize) -> Result<(), String
         | "CreateAccountRequest"
         | "UpdateAccountRequest"
         | "DeactivateSiteRequest"
-        | "SetNumberLockRequest" => managed::limits::send(client, field, limit.max, length).await,
+        | "SetNumberLockRequest"
+        | "ReportReroutingRequest" => managed::limits::send(client, field, limit.max, length).await,
         message if message.contains("Escalation") => escalation::limits::send(client, field, length).await,
         _ => client.authorize(one(field, limit.max, length)).await.map(drop),
     };

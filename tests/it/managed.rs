@@ -15,10 +15,11 @@ use countersign::{
         ContactStatus, CreateAccountRequest, CreateAccountResponse, CreateContactRequest, CreateContactResponse,
         DeactivateContactRequest, DeactivateContactResponse, DeactivateSiteRequest, DeactivateSiteResponse,
         DirectoryActor, DirectoryAnswer as Answer, GetAccountRequest, GetContactRequest, ListAccountsRequest,
-        ListContactsRequest, PortalCaller, PortalLogin, ReviewAccountRequest, ReviewFinding, RevokeRoleRequest,
-        RevokeRoleResponse, SetNumberLockRequest, SetNumberLockResponse, SystemActor, TransferPrimaryAdminRequest,
-        TransferPrimaryAdminResponse, UpdateAccountRequest, UpdateAccountResponse, UpdateContactRequest,
-        UpdateContactResponse, address_of_record, directory_actor, directory_service_client::DirectoryServiceClient,
+        ListContactsRequest, PortalCaller, PortalLogin, ReportReroutingRequest, ReportReroutingResponse,
+        ReviewAccountRequest, ReviewFinding, RevokeRoleRequest, RevokeRoleResponse, SetNumberLockRequest,
+        SetNumberLockResponse, SystemActor, TransferPrimaryAdminRequest, TransferPrimaryAdminResponse,
+        UpdateAccountRequest, UpdateAccountResponse, UpdateContactRequest, UpdateContactResponse, address_of_record,
+        directory_actor, directory_service_client::DirectoryServiceClient,
     },
 };
 use prost_types::FieldMask;
@@ -228,6 +229,7 @@ impl Desk {
         update_account: UpdateAccountRequest -> UpdateAccountResponse;
         deactivate_site: DeactivateSiteRequest -> DeactivateSiteResponse;
         set_number_lock: SetNumberLockRequest -> SetNumberLockResponse;
+        report_rerouting: ReportReroutingRequest -> ReportReroutingResponse;
     }
 
     async fn assign(&self, contact: &str, role: &str, site: &str) -> Answer {

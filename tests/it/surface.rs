@@ -226,7 +226,8 @@ fn no_evidence_override_or_secret_is_on_offer_beyond_what_is_named_here() {
             "CreateAccount",
             "UpdateAccount",
             "DeactivateSite",
-            "SetNumberLock"
+            "SetNumberLock",
+            "ReportRerouting"
         ]
     );
     let fields = |message: &str| -> Vec<String> {

@@ -35,7 +35,7 @@ const CLIENTS: [(&str, &str); 5] = [
                    "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase",
                    "UnlockPassphrase", "GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount",
                    "CreateContact", "UpdateContact", "DeactivateContact", "AssignRole", "RevokeRole",
-                   "TransferPrimaryAdmin", "UpdateAccount", "DeactivateSite", "SetNumberLock"]
+                   "TransferPrimaryAdmin", "UpdateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting"]
 channels = ["portal", "chat"]
 asserts = ["portal_login"]"#,
     ),

@@ -94,6 +94,11 @@ pub(super) fn set_number_lock(told: &Told) -> pb::SetNumberLockResponse {
     pb::SetNumberLockResponse { decision_id, answer, field, account, changed }
 }
 
+pub(super) fn report_rerouting(told: &Told) -> pb::ReportReroutingResponse {
+    let Written { decision_id, answer, field, account, .. } = written(told);
+    pb::ReportReroutingResponse { decision_id, answer, field, account }
+}
+
 /// What every answer to a change says.
 struct Written {
     decision_id: String,

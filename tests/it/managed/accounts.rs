@@ -3,7 +3,7 @@
 use countersign::grpc::proto::countersign::v1::{
     AccountProfile, AccountSelector, Channel::Phone, ContactSelector, CpniExemption, Interaction, NumberOfRecord,
     ReadResetRequest, ResetTarget, Site, StartResetRequest, Subject, account_selector, contact_selector,
-    passphrase_service_client::PassphraseServiceClient,
+    delivery_target::To, passphrase_service_client::PassphraseServiceClient, report_rerouting_request::OfRecord,
 };
 
 use super::*;
@@ -11,6 +11,7 @@ use super::*;
 over_both_stores! {
     what_comes_on_record_carries_the_day_on_which_it_came_and_what_stays_its_own,
     a_new_number_of_record_gets_no_code,
+    what_was_rerouted_gets_no_code_for_thirty_days_and_stays_on_record,
     the_owners_lock_holds_numbers_still_and_he_alone_lifts_it,
     a_customer_declares_no_exemption_and_creates_no_account,
     sites_come_are_renamed_and_closed_where_nobody_has_a_role,
@@ -119,21 +120,90 @@ async fn a_new_number_of_record_gets_no_code(world: World) {
     let owner = world.portal(sample::ADA);
     let thief = record(&["+14085550166"], &[]);
     assert_eq!(owner.change(sample::ACME, thief, &["numbers_of_record"]).await, done());
+    assert_eq!(code_goes_to(&world, ResetTarget::Number, "call-1").await, (false, Vec::new()));
+}
+
+/// Whether a reset of Ada's gives a code, and where it goes.
+async fn code_goes_to(world: &World, target: ResetTarget, call: &str) -> (bool, Vec<String>) {
     let client = world.sidecar.client("ivr");
     let mut stub = PassphraseServiceClient::new(client.channel());
     let account = AccountSelector { by: Some(account_selector::By::Id(sample::ACME.to_owned())) };
     let contact = ContactSelector { by: Some(contact_selector::By::Id(sample::ADA.to_owned())) };
     let started = patiently(stub.start_reset(client.with_token(StartResetRequest {
-        interaction: Some(Interaction { channel: Phone.into(), id: "call-1".to_owned(), ..Interaction::default() }),
+        interaction: Some(Interaction { channel: Phone.into(), id: call.to_owned(), ..Interaction::default() }),
         subject: Some(Subject { account: Some(account), contact: Some(contact) }),
-        target: ResetTarget::Number.into(),
+        target: target.into(),
         request_id: String::new(),
     })));
     let reset_id = started.await.unwrap().into_inner().reset_id;
     let mailroom = world.sidecar.client("mailroom");
     let read = ReadResetRequest { reset_id, request_id: String::new() };
     let due = patiently(stub.read_reset(mailroom.with_token(read))).await.unwrap().into_inner();
-    assert_eq!((due.code.as_str(), due.targets.len()), ("", 0));
+    let shown = due.targets.into_iter().map(|target| match target.to.unwrap() {
+        To::Number(to) | To::PostalAddress(to) | To::EmailAddress(to) => to,
+    });
+    (!due.code.is_empty(), shown.collect())
+}
+
+// proves: F12, A17
+async fn what_was_rerouted_gets_no_code_for_thirty_days_and_stays_on_record(world: World) {
+    let carrier = world.system("carrier");
+    let before = carrier.account(sample::ACME).await.1.unwrap();
+    let report = async |desk: &Desk, of_record: OfRecord, since: &str| {
+        let request = ReportReroutingRequest {
+            account_id: sample::ACME.to_owned(),
+            of_record: Some(of_record),
+            since: since.to_owned(),
+            ..ReportReroutingRequest::default()
+        };
+        let answer = desk.report_rerouting(request).await.unwrap();
+        (answer.answer(), answer.field)
+    };
+    let number = || OfRecord::Number(sample::ACME_OLD_NUMBER.to_owned());
+    let email = || OfRecord::EmailAddress("billing@acme.example".to_owned());
+    let invalid = |field: &str| (Answer::Invalid, field.to_owned());
+    assert_eq!(
+        code_goes_to(&world, ResetTarget::Number, "call-1").await,
+        (true, vec![sample::ACME_OLD_NUMBER.to_owned()])
+    );
+
+    // Nothing changes by what is not so.
+    assert_eq!(report(&carrier, OfRecord::Number("+14085550188".to_owned()), "").await, invalid("of_record"));
+    assert_eq!(
+        report(&carrier, OfRecord::PostalAddress("billing@acme.example".to_owned()), "").await,
+        invalid("of_record")
+    );
+    assert_eq!(report(&carrier, number(), "2999-01-01").await, invalid("since"));
+    assert_eq!(report(&carrier, number(), "1999-01-01").await, done(), "longer ago than it is on record");
+    assert_eq!(report(&world.portal(sample::CHLOE), number(), "").await, (Answer::NotPermitted, String::new()));
+    assert_eq!(carrier.account(sample::ACME).await.1.unwrap(), before);
+
+    // The owner's lock holds numbers where they are, and this no less.
+    assert_eq!(world.portal(sample::BEN).lock(sample::ACME, true).await, Answer::Done);
+    assert_eq!(report(&carrier, number(), "").await, done());
+    assert_eq!(report(&carrier, email(), "").await, done());
+    let after = carrier.account(sample::ACME).await.1.unwrap();
+    let days = |account: &Account| {
+        let numbers = account.numbers_of_record.iter().map(|known| (known.number.clone(), known.added_on.clone()));
+        let addresses =
+            account.addresses_of_record.iter().map(|known| (format!("{:?}", known.by), known.added_on.clone()));
+        numbers.chain(addresses).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let moved = [sample::ACME_OLD_NUMBER.to_owned(), format!("{:?}", Some(self::email("billing@acme.example")))];
+    let wanted = days(&before).into_iter().map(|(key, day)| {
+        let day = if moved.contains(&key) { today(&world) } else { day };
+        (key, day)
+    });
+    assert_eq!(days(&after), wanted.collect());
+    assert_ne!(after.etag, before.etag);
+    assert_eq!(code_goes_to(&world, ResetTarget::Number, "call-2").await, (false, Vec::new()));
+    let postal = "1 Exchange Place, San Jose, CA 95113".to_owned();
+    assert_eq!(code_goes_to(&world, ResetTarget::Address, "call-3").await, (true, vec![postal.clone()]));
+    world.clock.advance(30 * 24 * HOUR);
+    let both = vec!["billing@acme.example".to_owned(), postal];
+    assert_eq!(code_goes_to(&world, ResetTarget::Address, "call-4").await, (true, both));
+    let (is_due, numbers) = code_goes_to(&world, ResetTarget::Number, "call-5").await;
+    assert!(is_due && numbers.contains(&sample::ACME_OLD_NUMBER.to_owned()), "{numbers:?}");
 }
 
 // proves: F16, A25

@@ -2,7 +2,7 @@
 
 use countersign::grpc::{
     limits::Max,
-    proto::countersign::v1::{AccountProfile, Site},
+    proto::countersign::v1::{AccountProfile, Site, report_rerouting_request::OfRecord},
 };
 
 use super::*;
@@ -127,6 +127,18 @@ pub async fn send(client: &Client, field: &str, max: Max, length: usize) -> Resu
         "SetNumberLockRequest" => {
             let request = SetNumberLockRequest { actor, account_id, locked: true, etag, validate_only, request_id };
             patiently(stub.set_number_lock(client.with_token(request))).await.map(drop)
+        }
+        "ReportReroutingRequest" => {
+            let of_record = match name {
+                "postal_address" => OfRecord::PostalAddress(text.clone()),
+                "email_address" => OfRecord::EmailAddress(text.clone()),
+                _ => OfRecord::Number(or("number", sample::ACME_OLD_NUMBER).replacen("77", "+7", 1)),
+            };
+            let since = if name == "since" { format!("{}-01-01", "2".repeat(length - 6)) } else { String::new() };
+            let of_record = Some(of_record);
+            let request =
+                ReportReroutingRequest { actor, account_id, of_record, since, etag, validate_only, request_id };
+            patiently(stub.report_rerouting(client.with_token(request))).await.map(drop)
         }
         other => panic!("no request tries the limit of {other}: add one"),
     }

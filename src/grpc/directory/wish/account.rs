@@ -16,7 +16,7 @@ use crate::{
         status::Refused,
     },
     manage::directory::write::{Wanted, new_account_id},
-    people::change::{AccountFields, Wish},
+    people::change::{AccountFields, OfRecord, Wish},
 };
 
 /// The fields of AccountProfile.
@@ -69,6 +69,35 @@ pub(in crate::grpc::directory) fn set_number_lock(
     Ok(wanted(wish, etag, request.validate_only, request))
 }
 
+pub(in crate::grpc::directory) fn report_rerouting(
+    request: &pb::ReportReroutingRequest,
+    request_id: &str,
+) -> Parsed<Wanted> {
+    use pb::report_rerouting_request::OfRecord as Raw;
+    correlated(request_id, limits::REROUTING_REQUEST_ID)?;
+    let account = AccountId::new(id("account_id", &request.account_id, limits::REROUTING_ACCOUNT)?);
+    let of_record = match &request.of_record {
+        None => return Err(Invalid::required("of_record")),
+        Some(Raw::Number(number)) => {
+            text("number", number, limits::REROUTING_NUMBER)?;
+            OfRecord::Number(e164("number", number)?)
+        }
+        Some(Raw::PostalAddress(address)) => {
+            text("postal_address", address, limits::REROUTING_POSTAL_ADDRESS)?;
+            OfRecord::Address(AddressKind::Postal, address.clone())
+        }
+        Some(Raw::EmailAddress(address)) => {
+            text("email_address", address, limits::REROUTING_EMAIL_ADDRESS)?;
+            OfRecord::Address(AddressKind::Email, address.clone())
+        }
+    };
+    let since = given(visible("since", request.since.clone(), limits::REROUTING_SINCE)?);
+    let since = since.map(|day| day.parse().map_err(|_| Invalid::new("since", "is no day such as 2026-11-26")));
+    let etag = etag(&request.etag, limits::REROUTING_ETAG)?;
+    let wish = Wish::ReportRerouting { account, of_record, since: since.transpose()? };
+    Ok(wanted(wish, etag, request.validate_only, request))
+}
+
 fn fields(profile: &pb::AccountProfile, mask: &Mask) -> Parsed<AccountFields> {
     text("profile.name", &profile.name, limits::PROFILE_NAME)?;
     within("profile.numbers_of_record", profile.numbers_of_record.len(), limits::PROFILE_NUMBERS)?;
@@ -97,6 +126,10 @@ fn fields(profile: &pb::AccountProfile, mask: &Mask) -> Parsed<AccountFields> {
 fn number(at: usize, number: &str) -> Parsed<E164> {
     let field = format!("profile.numbers_of_record[{at}]");
     text(&field, number, limits::PROFILE_NUMBER)?;
+    e164(&field, number)
+}
+
+fn e164(field: &str, number: &str) -> Parsed<E164> {
     E164::parse(number).ok_or_else(|| Invalid::new(field, "is no number in E.164 form, such as +14085550100"))
 }
 

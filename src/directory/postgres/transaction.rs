@@ -3,11 +3,11 @@
 //! By type, the rows of the directory are written only through [`DirectoryRows`], which exists only once the change log has
 //! its row; the triggers of the database see to the rest. A [`Writing`] alone writes what is no directory change.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sqlx::{
-    Executor, Postgres,
+    AssertSqlSafe, Executor, Postgres,
     postgres::{PgArguments, PgRow},
     query::Query,
 };
@@ -68,8 +68,8 @@ impl Reading {
     }
 
     /// Runs statements that bind nothing and return nothing.
-    async fn run(&mut self, sql: &'static str) -> Result<(), DirectoryError> {
-        let run = self.connection.execute(sqlx::raw_sql(sql)).await;
+    async fn run(&mut self, sql: &str) -> Result<(), DirectoryError> {
+        let run = self.connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
         run.map(drop).map_err(|error| self.failed(&error))
     }
 
@@ -144,7 +144,7 @@ impl Writing {
     /// Begins a transaction that does not.
     pub(super) async fn plain(store: &Store) -> Result<Self, DirectoryError> {
         let mut read = Reading::new(store.pool.take().await?, !store.settings.pooler);
-        read.run(BEGIN).await?;
+        read.run(&begin(store.settings.answer)).await?;
         read.is_open = true;
         Ok(Self { read, clock: store.settings.clock, made: Vec::new(), observer: Arc::clone(&store.observer) })
     }
@@ -336,5 +336,8 @@ pub(super) fn unreadable(what: &str) -> DirectoryError {
 }
 
 /// Local to the transaction, so that they hold through a pooler, too. A sidecar that dies without a word gives up its place
-/// within seconds; whoever waits longer than that for another is told that the store cannot be asked.
-const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '5s'";
+/// within seconds; whoever waits for another longer than a question may take is told that the store cannot be asked.
+fn begin(answer: Duration) -> String {
+    let waits = answer.as_millis();
+    format!("BEGIN; SET LOCAL lock_timeout = '{waits}ms'; SET LOCAL idle_in_transaction_session_timeout = '5s'")
+}

@@ -138,14 +138,14 @@ macro_rules! changes {
 
 /// From where people are managed, and on whose behalf.
 #[derive(Clone)]
-struct Desk {
+pub struct Desk {
     client: Client,
     stub: DirectoryServiceClient<Channel>,
     by: directory_actor::By,
 }
 
 impl Desk {
-    fn of(client: Client, by: directory_actor::By) -> Self {
+    pub fn of(client: Client, by: directory_actor::By) -> Self {
         Self { stub: DirectoryServiceClient::new(client.channel()), client, by }
     }
 
@@ -232,11 +232,11 @@ impl Desk {
         report_rerouting: ReportReroutingRequest -> ReportReroutingResponse;
     }
 
-    async fn assign(&self, contact: &str, role: &str, site: &str) -> Answer {
+    pub async fn assign(&self, contact: &str, role: &str, site: &str) -> Answer {
         self.assign_role(assigning(contact, role, site)).await.unwrap().answer()
     }
 
-    async fn revoke(&self, contact: &str, role: &str, site: &str) -> Answer {
+    pub async fn revoke(&self, contact: &str, role: &str, site: &str) -> Answer {
         let request = RevokeRoleRequest {
             contact_id: contact.to_owned(),
             role: role.to_owned(),
@@ -246,7 +246,7 @@ impl Desk {
         self.revoke_role(request).await.unwrap().answer()
     }
 
-    async fn deactivate(&self, contact: &str) -> Answer {
+    pub async fn deactivate(&self, contact: &str) -> Answer {
         let request =
             DeactivateContactRequest { contact_id: contact.to_owned(), ..DeactivateContactRequest::default() };
         self.deactivate_contact(request).await.unwrap().answer()
@@ -257,7 +257,7 @@ impl Desk {
         (answer.answer(), answer.field)
     }
 
-    async fn transfer(&self, account: &str, contact: &str) -> Answer {
+    pub async fn transfer(&self, account: &str, contact: &str) -> Answer {
         let request = TransferPrimaryAdminRequest {
             account_id: account.to_owned(),
             contact_id: contact.to_owned(),

@@ -1,5 +1,6 @@
 //! Random management of people against a model of a few lines: after each step the sidecar decides as the model does, over both
-//! stores.
+//! stores. Roles and leavers go through the API, on behalf of a system that may all of it; who comes back, and who answers for the
+//! account, through the store, for no system may either.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,16 +9,16 @@ use std::{
 
 use countersign::{
     clock::SystemClock,
-    directory::{AccountId, Change, ContactId, ContactStatus, RoleAssignment, RoleName, Scope, SiteId, sample},
+    directory::{AccountId, Change, ContactId, ContactStatus, Scope, sample},
     grpc::proto::countersign::v1::{
         Channel::{Phone, Portal},
-        Decision, PassphraseAnswer, PassphraseKind,
+        Decision, DirectoryAnswer as Answer, PassphraseAnswer, PassphraseKind, SystemActor, directory_actor,
     },
 };
-use jiff::Timestamp;
 
 use crate::{
     fleet::Seed,
+    managed,
     own_passphrase::Desk,
     postgres::{self, Database},
     question::{Question, ask},
@@ -27,6 +28,8 @@ use crate::{
 
 const PEOPLE: [&str; 5] = [sample::ADA, sample::BEN, sample::CHLOE, sample::GRACE, sample::JUNE];
 const ROLES: [&str; 5] = ["super_admin", "company_admin", "it_admin", "vcc_admin", "basic_user"];
+/// Those who can let others in.
+const ADMINS: [&str; 2] = ["super_admin", "company_admin"];
 const SITES: [Option<&str>; 3] = [None, Some(sample::SITE_HQ), Some(sample::SITE_WEST)];
 /// What is asked, and the roles that reach it.
 const ACTIONS: [(&str, &str, &[&str]); 4] = [
@@ -92,18 +95,36 @@ impl Model {
         self.people.get_mut(id).unwrap()
     }
 
+    fn is_admin(&self, id: &str) -> bool {
+        let person = &self.people[id];
+        person.is_active && ADMINS.iter().any(|role| person.roles.contains(&((*role).to_owned(), None)))
+    }
+
+    /// Whether somebody else can let others in; nobody but these people can, at that account.
+    fn has_another_admin(&self, besides: &str) -> bool {
+        PEOPLE.iter().any(|id| *id != besides && self.is_admin(id))
+    }
+
     /// Does it, and says whether it may be done.
     fn play(&mut self, step: Step) -> bool {
         let named = |role: &str, site: Option<&str>| (role.to_owned(), site.map(str::to_owned));
         match step {
+            Step::Assign { to, .. } if !self.person(to).is_active => return false,
             Step::Assign { to, role, site } => {
                 self.person(to).roles.insert(named(role, site));
             }
             Step::Revoke { of, role, site } => {
+                let (was_admin, before) = (self.is_admin(of), self.person(of).roles.clone());
                 self.person(of).roles.remove(&named(role, site));
+                // Somebody stays who lets others in (S13).
+                if was_admin && !self.is_admin(of) && !self.has_another_admin(of) {
+                    self.person(of).roles = before;
+                    return false;
+                }
             }
             // Whoever answers for the account stays until there is another (S13).
             Step::Deactivate { who } if who == self.primary_admin => return false,
+            Step::Deactivate { who } if self.is_admin(who) && !self.has_another_admin(who) => return false,
             // And whoever leaves takes his passphrase with him (S12).
             Step::Deactivate { who } => {
                 *self.person(who) = Person { is_active: false, phrase: None, ..self.person(who).clone() }
@@ -128,21 +149,13 @@ impl Model {
 
 /// Does it in the sidecar, and says whether it was done.
 async fn done(sidecar: &Sidecar, step: Step) -> bool {
-    let scope = |site: Option<&str>| site.map_or(Scope::Company, |site| Scope::Site(SiteId::new(site)));
     let (contact, acme) = (ContactId::new, AccountId::new(sample::ACME));
+    let by = directory_actor::By::System(SystemActor { name: "workday".to_owned() });
+    let desk = managed::Desk::of(sidecar.client("carrier"), by);
     match step {
-        Step::Assign { to, role, site } => {
-            let (role, granted) = (RoleName::new(role), Timestamp::UNIX_EPOCH);
-            let assignment = RoleAssignment { contact: contact(to), role, scope: scope(site), granted };
-            sidecar.try_to_change(Change::AssignRole(assignment)).await
-        }
-        Step::Revoke { of, role, site } => {
-            let (role, scope) = (RoleName::new(role), scope(site));
-            sidecar.try_to_change(Change::RevokeRole { contact: contact(of), role, scope }).await
-        }
-        Step::Deactivate { who } => {
-            sidecar.try_to_change(sidecar.with_status(who, ContactStatus::Inactive).await).await
-        }
+        Step::Assign { to, role, site } => desk.assign(to, role, site.unwrap_or_default()).await == Answer::Done,
+        Step::Revoke { of, role, site } => desk.revoke(of, role, site.unwrap_or_default()).await == Answer::Done,
+        Step::Deactivate { who } => desk.deactivate(who).await == Answer::Done,
         Step::Return { who } => sidecar.try_to_change(sidecar.with_status(who, ContactStatus::Active).await).await,
         Step::Transfer { to } => {
             sidecar.try_to_change(Change::SetPrimaryAdmin { account: acme, contact: contact(to) }).await

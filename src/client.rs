@@ -73,6 +73,8 @@ pub enum Rpc {
     CreateAccount,
     /// `DirectoryService.UpdateAccount`.
     UpdateAccount,
+    /// `DirectoryService.DeactivateAccount`.
+    DeactivateAccount,
     /// `DirectoryService.DeactivateSite`.
     DeactivateSite,
     /// `DirectoryService.SetNumberLock`.
@@ -83,7 +85,7 @@ pub enum Rpc {
 
 impl Rpc {
     /// Every RPC.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::Authorize,
         Self::BatchAuthorize,
         Self::EndInteraction,
@@ -116,6 +118,7 @@ impl Rpc {
         Self::TransferPrimaryAdmin,
         Self::CreateAccount,
         Self::UpdateAccount,
+        Self::DeactivateAccount,
         Self::DeactivateSite,
         Self::SetNumberLock,
         Self::ReportRerouting,
@@ -157,6 +160,7 @@ impl Rpc {
             Self::TransferPrimaryAdmin => "TransferPrimaryAdmin",
             Self::CreateAccount => "CreateAccount",
             Self::UpdateAccount => "UpdateAccount",
+            Self::DeactivateAccount => "DeactivateAccount",
             Self::DeactivateSite => "DeactivateSite",
             Self::SetNumberLock => "SetNumberLock",
             Self::ReportRerouting => "ReportRerouting",
@@ -199,6 +203,7 @@ impl Rpc {
             | Self::TransferPrimaryAdmin
             | Self::CreateAccount
             | Self::UpdateAccount
+            | Self::DeactivateAccount
             | Self::DeactivateSite
             | Self::SetNumberLock
             | Self::ReportRerouting => Behalf::Actor,

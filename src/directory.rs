@@ -38,7 +38,7 @@ pub(crate) mod shape;
 pub mod sqlite;
 pub mod tail;
 
-pub use account::{Account, AddressKind, AddressOfRecord, CpniExemption, E164, NumberOfRecord, Site};
+pub use account::{Account, AccountStatus, AddressKind, AddressOfRecord, CpniExemption, E164, NumberOfRecord, Site};
 pub use contact::{Contact, ContactStatus};
 pub use credential::{Credentials, Enrolment};
 pub use delivery::{Behind, Delivery, NewDelivery, RecordKind};
@@ -105,6 +105,15 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Whether anything may verify this contact: neither has he left, nor is his account closed (S12).
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        match (self.contact.status, self.account.status()) {
+            (ContactStatus::Active, AccountStatus::Active) => true,
+            (ContactStatus::Inactive, _) | (_, AccountStatus::Closed) => false,
+        }
+    }
+
     /// Whether this contact is the account's primary administrator.
     #[must_use]
     pub fn is_primary_admin(&self) -> bool {
@@ -127,7 +136,7 @@ pub struct Listed {
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
     /// Creates an account with its numbers and addresses of record and its sites, or replaces those of an existing one.
-    /// An existing one keeps `created`. The primary admin is left as he is: `None`, or the one that the account has.
+    /// An existing one keeps `created` and `closed`. The primary admin is left as he is: `None`, or the one that the account has.
     PutAccount(Account),
     /// Creates a contact, or replaces its profile and status. An existing one keeps `created` and its account. An
     /// inactive contact loses verification at once (S12); the primary admin cannot become one (S13).
@@ -154,6 +163,18 @@ pub enum Change {
         account: AccountId,
         /// An active contact of it.
         contact: ContactId,
+    },
+    /// Closes an account, with everybody of it as one who left: their passphrases are gone for good, what waits ends (S12).
+    CloseAccount {
+        /// The account.
+        account: AccountId,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// Opens a closed account again. Its passphrases do not come back; its roles do, as new ones (A31).
+    ReopenAccount {
+        /// The account.
+        account: AccountId,
     },
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::directory::{AccountId, ContactId, ContactStatus, Standing, credential::CredentialVersion};
+use crate::directory::{AccountId, ContactId, Standing, credential::CredentialVersion};
 
 pub mod canonical;
 pub mod hasher;
@@ -158,14 +158,13 @@ pub struct Verified {
     credential_version: Option<CredentialVersion>,
 }
 
-/// The one place where somebody becomes verified: the proof is of this very contact, who is active and belongs to the
-/// account. `None` otherwise.
+/// The one place where somebody becomes verified: the proof is of this very contact, who is active, and belongs to an account
+/// that is not closed. `None` otherwise.
 #[must_use]
 pub fn verify(proof: &Proof, standing: Arc<Standing>) -> Option<Verified> {
     let same_contact = *proof.contact() == standing.contact.id;
     let same_account = standing.contact.account == standing.account.id;
-    let active = standing.contact.status == ContactStatus::Active;
-    (same_contact && same_account && active).then(|| Verified {
+    (same_contact && same_account && standing.is_active()).then(|| Verified {
         method: proof.method(),
         proved_at: proof.proved_at(),
         in_this_interaction: proof.in_this_interaction(),

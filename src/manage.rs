@@ -11,6 +11,7 @@ use crate::{
     identity::strength::Weakness,
 };
 
+pub mod closing;
 pub mod directory;
 pub mod escalation;
 pub mod import;

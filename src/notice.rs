@@ -92,6 +92,10 @@ kinds! {
     RoleRevoked = "role_revoked", Both, Change;
     /// The account has another primary administrator.
     PrimaryAdminChanged = "primary_admin_changed", Account, Change;
+    /// The account was closed: nobody of it is verified any more.
+    AccountClosed = "account_closed", Account, Change;
+    /// The account was opened again.
+    AccountReopened = "account_reopened", Account, Change;
     /// A request waits for the primary administrator.
     EscalationWaiting = "escalation_waiting", PrimaryAdmin, Strangers;
 }
@@ -129,6 +133,8 @@ impl Kind {
             | Self::RoleGranted
             | Self::RoleRevoked
             | Self::PrimaryAdminChanged
+            | Self::AccountClosed
+            | Self::AccountReopened
             | Self::EscalationWaiting => false,
         }
     }

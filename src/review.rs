@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use crate::directory::{
-    AccountId, ContactId, ContactStatus, RoleName, Scope,
+    AccountId, AccountStatus, ContactId, ContactStatus, RoleName, Scope,
     activity::day,
     review::{AccountFacts, ContactFacts},
 };
@@ -251,9 +251,18 @@ impl AccountReview {
         &self.facts.account.id
     }
 
+    /// Whether the account is closed: then nothing is amiss with anybody of it.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.facts.account.status() == AccountStatus::Closed
+    }
+
     /// What is amiss with one contact of it.
     #[must_use]
     pub fn contact(&mut self, facts: &ContactFacts, terms: &Terms) -> Vec<Finding> {
+        if self.is_closed() {
+            return Vec::new();
+        }
         let is_active = facts.listed.contact.status == ContactStatus::Active;
         let is_admin = facts
             .listed
@@ -303,6 +312,9 @@ impl AccountReview {
     /// What is amiss with the account itself, once all its contacts were seen.
     #[must_use]
     pub fn finish(&self, terms: &Terms) -> Vec<Finding> {
+        if self.is_closed() {
+            return Vec::new();
+        }
         let mut findings = Findings { account: self.account(), contact: None, all: Vec::new() };
         let account = &self.facts.account;
         if account.primary_admin.is_none() {

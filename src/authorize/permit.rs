@@ -8,7 +8,7 @@ use std::{
 
 use super::{Cause, Reason, Unproved};
 use crate::{
-    directory::{ContactStatus, RoleName, SiteId, Standing, role::effective_roles},
+    directory::{RoleName, SiteId, Standing, role::effective_roles},
     escalation::rules::Worthless,
     identity::{Method, ProofBand},
     interaction::Channel,
@@ -223,7 +223,7 @@ impl Refused<'_> {
             return denied(Reason::NobodyToAsk, Cause::NoPrimaryAdmin, rule);
         }
         let serves = |found: &&Standing| {
-            found.contact.status == ContactStatus::Active
+            found.is_active()
                 && found.account.id == account.id
                 && account.primary_admin.as_ref() == Some(&found.contact.id)
         };

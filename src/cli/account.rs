@@ -1,17 +1,24 @@
-//! `countersign account`: which customers are on record.
+//! `countersign account`: which customers are on record, and that one of them is gone.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{Args, Subcommand};
 
 use super::{
+    door::{operator, told},
     on_runtime,
-    place::Place,
+    place::{Here, Place},
     table::{self, Listing},
 };
-use crate::directory::{Account as OnRecord, AddressKind};
+use crate::{
+    directory::{Account as OnRecord, AccountStatus, AddressKind},
+    grpc::proto::countersign::admin::v1::SetAccountStatusRequest,
+};
 
-/// Show accounts
+/// Show, deactivate and reactivate accounts
 ///
 /// While a sidecar runs they go through its admin socket; else they read its data themselves. With --server they ask a sidecar as a
 /// client system whose `[[client]]` has roles, as any other program would.
@@ -25,6 +32,8 @@ pub(super) struct Account {
 enum Command {
     List(List),
     Show(Show),
+    Deactivate(Deactivate),
+    Reactivate(Reactivate),
 }
 
 impl Account {
@@ -32,6 +41,8 @@ impl Account {
         match self.command {
             Command::List(command) => on_runtime(command.run()),
             Command::Show(command) => on_runtime(command.run()),
+            Command::Deactivate(command) => on_runtime(command.run()),
+            Command::Reactivate(command) => on_runtime(command.run()),
         }
     }
 }
@@ -56,7 +67,7 @@ impl List {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let way = self.place.open().await?;
         let mut pages = self.page.pages();
-        let mut listing = Listing::begin(["account", "name", "primary admin", "sites", "numbers"], self.json);
+        let mut listing = Listing::begin(["account", "name", "status", "primary admin", "sites", "numbers"], self.json);
         while let Some((after, limit)) = pages.next() {
             for json in pages.take(way.accounts(after, limit).await?) {
                 pages.last = listing.add(&json, row)?.id.as_str().to_owned();
@@ -92,10 +103,11 @@ impl Show {
     }
 }
 
-fn row(account: &OnRecord) -> [String; 5] {
+fn row(account: &OnRecord) -> [String; 6] {
     [
         account.id.to_string(),
         account.name.clone(),
+        status(account).to_owned(),
         account.primary_admin.as_ref().map_or("-", |contact| contact.as_str()).to_owned(),
         account.sites.len().to_string(),
         account.numbers_of_record.len().to_string(),
@@ -110,6 +122,7 @@ fn facts(account: &OnRecord) -> comfy_table::Table {
     add("account", account.id.as_str());
     add("name", &account.name);
     add("created", &account.created.to_string());
+    add("status", &account.closed.map_or_else(|| status(account).to_owned(), |at| format!("closed since {at}")));
     add("primary admin", account.primary_admin.as_ref().map_or("-", |contact| contact.as_str()));
     for number in &account.numbers_of_record {
         add("number of record", &format!("{} since {}", number.number, number.added));
@@ -128,6 +141,70 @@ fn facts(account: &OnRecord) -> comfy_table::Table {
     add("dedicated representative", yes(account.cpni_exemption.dedicated_representative));
     add("contract addresses CPNI", yes(account.cpni_exemption.contract_addresses_cpni));
     facts
+}
+
+/// Close an account: nobody of it is verified from that moment, its passphrases are gone for good
+///
+/// What is on record of it stays, and so do roles: `countersign account reactivate` opens it again.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  countersign account deactivate acc-2002 --config countersign.toml
+  countersign account deactivate acc-2002 --server 127.0.0.1:7443 --token-file billing.token
+
+With --server, the policy must permit `account.terminate` to the roles of the client (docs/people.md).")]
+struct Deactivate {
+    /// The account
+    id: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Deactivate {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let way = self.place.open().await?;
+        let changed = way.close_account(self.id).await?;
+        writeln!(io::stderr(), "{}", if changed { "closed" } else { "was closed before" })?;
+        way.close().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Open a closed account again: its people have their roles back, as new ones, and no passphrases
+///
+/// Beside its store only: a sidecar opens no account for a client system.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  countersign account reactivate acc-2002 --config countersign.toml
+
+Look through its people first (`countersign contact list --account ACCOUNT`): whoever was active is active again. Roles count as granted
+now, so that orders, grants and routing wait through a cool-off.")]
+struct Reactivate {
+    /// The account
+    id: String,
+    #[command(flatten)]
+    here: Here,
+}
+
+impl Reactivate {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let door = self.here.open(WHY_HERE).await?;
+        let request = SetAccountStatusRequest { id: self.id, closed: false, operator: operator()? };
+        let changed = door.service().set_account_status(request).await.map_err(told)?.into_inner().changed;
+        writeln!(io::stderr(), "{}", if changed { "opened again" } else { "was open before" })?;
+        door.close().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Why `reactivate` takes no `--server`.
+const WHY_HERE: &str = "no sidecar opens a closed account for a client system: who could would let everybody of it in again. Log in to a \
+                        host of the sidecar, and give the command there";
+
+fn status(account: &OnRecord) -> &'static str {
+    match account.status() {
+        AccountStatus::Active => "active",
+        AccountStatus::Closed => "closed",
+    }
 }
 
 fn yes(is_so: bool) -> &'static str {

@@ -93,6 +93,15 @@ impl Afar {
         account(answer.account.context(OTHER_VERSION)?)
     }
 
+    /// Closes an account. Returns whether it was open before.
+    pub(super) async fn close_account(&self, id: String) -> anyhow::Result<bool> {
+        let actor = self.actor();
+        let request = pb::DeactivateAccountRequest { actor, account_id: id, ..pb::DeactivateAccountRequest::default() };
+        let answer = self.service.clone().deactivate_account(request).await.map_err(refused)?.into_inner();
+        written(answer.answer(), "account", &answer.field, &answer.decision_id)?;
+        Ok(answer.changed)
+    }
+
     /// The contacts of an account after this id, at most so many.
     pub(super) async fn contacts(&self, account: &str, after: &str, limit: u32) -> anyhow::Result<Vec<Listed>> {
         if account.is_empty() {

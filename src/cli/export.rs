@@ -91,6 +91,7 @@ fn of_account(files: &mut Files, account: &Account) -> anyhow::Result<()> {
             account.cpni_exemption.dedicated_representative.to_string(),
             account.cpni_exemption.contract_addresses_cpni.to_string(),
             account.marketing_approved.map(|day| day.to_string()).unwrap_or_default(),
+            account.closed.map(|at| at.to_string()).unwrap_or_default(),
         ],
     )?;
     for site in &account.sites {

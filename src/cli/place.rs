@@ -16,7 +16,7 @@ use crate::grpc::proto::countersign::{
     admin::v1::{
         AssignRoleRequest, Assignment, CredentialSelector, DeactivateContactRequest, GetAccountRequest,
         GetContactRequest, GetEscalationRequest, GetPassphraseStatusRequest, ListAccountsRequest, ListContactsRequest,
-        ListEscalationsRequest, ReviewRequest, ReviewResponse, RevokeRoleRequest,
+        ListEscalationsRequest, ReviewRequest, ReviewResponse, RevokeRoleRequest, SetAccountStatusRequest,
     },
     v1::ReviewAccountResponse,
 };
@@ -108,6 +108,17 @@ impl Way {
                 Ok(door.service().get_account(GetAccountRequest { id }).await.map_err(told)?.into_inner().account_json)
             }
             Self::Afar(afar) => Ok(serde_json::to_string(&afar.account(id).await?)?),
+        }
+    }
+
+    /// Closes an account. Returns whether it was open before.
+    pub(super) async fn close_account(&self, id: String) -> anyhow::Result<bool> {
+        match self {
+            Self::Near(door) => {
+                let request = SetAccountStatusRequest { id, closed: true, operator: operator()? };
+                Ok(door.service().set_account_status(request).await.map_err(told)?.into_inner().changed)
+            }
+            Self::Afar(afar) => afar.close_account(id).await,
         }
     }
 
@@ -242,8 +253,9 @@ impl Reviewed {
             Self::Afar(parts) => {
                 let Some(part) = parts.message().await.map_err(afar::refused)? else { return Ok(None) };
                 let findings = part.findings.into_iter().map(afar::finding).collect::<Result<Vec<_>, _>>()?;
-                let ReviewAccountResponse { accounts, contacts, contacts_total, .. } = part;
-                Ok(Some(ReviewResponse { finding_json: all(&findings)?, accounts, contacts, contacts_total }))
+                let ReviewAccountResponse { accounts, contacts, contacts_total, closed_accounts, .. } = part;
+                let finding_json = all(&findings)?;
+                Ok(Some(ReviewResponse { finding_json, accounts, contacts, contacts_total, closed_accounts }))
             }
         }
     }

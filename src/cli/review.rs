@@ -91,7 +91,7 @@ impl Review {
     async fn show(&self, mut parts: Reviewed) -> anyhow::Result<u64> {
         let mut shown = Shown::begin(self)?;
         let mut progress = None;
-        let (mut accounts, mut contacts) = (0, 0);
+        let (mut accounts, mut closed, mut contacts) = (0, 0, 0);
         while let Some(part) = parts.next().await? {
             if progress.is_none() && self.all {
                 progress = Some(Progress::begin("reviewed", "contacts", Some(part.contacts_total))?);
@@ -103,6 +103,7 @@ impl Review {
                 }
             }
             accounts += part.accounts;
+            closed += part.closed_accounts;
             contacts += part.contacts;
             if let Some(progress) = &mut progress {
                 progress.add(part.contacts);
@@ -111,7 +112,7 @@ impl Review {
         if let Some(progress) = progress {
             progress.end();
         }
-        shown.end(accounts, contacts)
+        shown.end(accounts, closed, contacts)
     }
 }
 
@@ -169,7 +170,7 @@ impl Shown {
         Ok(())
     }
 
-    fn end(self, accounts: u64, contacts: u64) -> anyhow::Result<u64> {
+    fn end(self, accounts: u64, closed: u64, contacts: u64) -> anyhow::Result<u64> {
         let Self { form, mut out, by_kind } = self;
         let found: u64 = by_kind.values().sum();
         match form {
@@ -192,6 +193,9 @@ impl Shown {
                     writeln!(out, "and {left} more: --json and --csv show all of them")?;
                 }
                 writeln!(out, "{found} findings in {accounts} accounts with {contacts} contacts")?;
+                if closed > 0 {
+                    writeln!(out, "{closed} of the accounts are closed: nothing is amiss in those")?;
+                }
             }
         }
         out.flush()?;

@@ -122,9 +122,28 @@ pub struct Account {
     pub cpni_exemption: CpniExemption,
     /// The day on which the customer's approval to marketing use of CPNI was filed (F14); none by default.
     pub marketing_approved: Option<Date>,
+    /// Since when it is closed: nobody of it is verified by anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Timestamp>,
+}
+
+/// Whether an account is a customer's still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountStatus {
+    /// It is.
+    Active,
+    /// Nobody of it is verified by anything.
+    Closed,
 }
 
 impl Account {
+    /// Whether it is a customer's still.
+    #[must_use]
+    pub fn status(&self) -> AccountStatus {
+        if self.closed.is_some() { AccountStatus::Closed } else { AccountStatus::Active }
+    }
+
     /// Whether the account has this site.
     #[must_use]
     pub fn has_site(&self, site: &SiteId) -> bool {

@@ -44,6 +44,8 @@ pub enum Problem {
     IsPrimaryAdmin,
     /// The contact who leaves, or loses a role, is an administrator company-wide. Somebody else may be left, or come by another row.
     TakesAdmin,
+    /// The account that the field names is closed. With `reactivate`, its own row may open it.
+    Closed(String),
     /// No other row mends it.
     Refused {
         /// The field.
@@ -58,7 +60,7 @@ impl Problem {
     #[must_use]
     pub fn field(&self) -> &str {
         match self {
-            Self::Missing(field) | Self::Refused { field, .. } => field,
+            Self::Missing(field) | Self::Closed(field) | Self::Refused { field, .. } => field,
             Self::Inactive => "primary_admin",
             Self::IsPrimaryAdmin | Self::TakesAdmin => "status",
         }
@@ -70,6 +72,9 @@ impl Problem {
         match self {
             Self::Missing(_) => "is neither in the directory nor in a sound row of the import",
             Self::Inactive => "must be an active contact",
+            Self::Closed(_) => {
+                "is of a closed account: --reactivate opens it again when the account's own row says nothing of `closed`"
+            }
             Self::IsPrimaryAdmin => "must be active while the contact is the primary administrator: name another first",
             Self::TakesAdmin => LAST_ADMIN,
             Self::Refused { why, .. } => why,
@@ -173,6 +178,7 @@ pub(super) struct KnownAccount {
 pub(super) struct Plan {
     pub(super) changes: Vec<Change>,
     pub(super) founded: Vec<AccountId>,
+    reopened: Vec<AccountId>,
     pub(super) imported: Imported,
     pub(super) findings: Vec<Finding>,
     /// Which rows take an administrator away, and of which account.
@@ -224,9 +230,25 @@ enum Effect {
 }
 
 impl Planner<'_> {
+    /// A closed account is changed only by the import that brings it as closed; to take from it is another matter.
     fn row(&mut self, index: usize, row: &Row) -> Result<Effect, Problem> {
+        let effect = self.take(index, row)?;
+        match (row.of_account(), effect) {
+            (Some((account, field)), Effect::Created | Effect::Changed) if self.is_shut(account) => {
+                Err(Problem::Closed(field.to_owned()))
+            }
+            (_, effect) => Ok(effect),
+        }
+    }
+
+    fn is_shut(&self, account: &AccountId) -> bool {
+        let known = self.known.accounts.get(account);
+        known.is_some_and(|known| known.account.closed.is_some() && !known.is_founded)
+    }
+
+    fn take(&mut self, index: usize, row: &Row) -> Result<Effect, Problem> {
         match row {
-            Row::Account(row) => Ok(self.account(row)),
+            Row::Account(row) => self.account(row),
             Row::Site(row) => self.site(row),
             Row::Number(row) => self.number(row),
             Row::Address(row) => self.address(row),
@@ -244,7 +266,7 @@ impl Planner<'_> {
         }
     }
 
-    fn account(&mut self, row: &AccountRow) -> Effect {
+    fn account(&mut self, row: &AccountRow) -> Result<Effect, Problem> {
         let exemption = |before: &CpniExemption| CpniExemption {
             dedicated_representative: row.dedicated_representative.unwrap_or(before.dedicated_representative),
             contract_addresses_cpni: row.contract_addresses_cpni.unwrap_or(before.contract_addresses_cpni),
@@ -262,23 +284,41 @@ impl Planner<'_> {
                 number_moves_locked: row.number_moves_locked.unwrap_or_default(),
                 cpni_exemption: exemption(&CpniExemption::default()),
                 marketing_approved: row.marketing_approved.over(None),
+                closed: row.closed,
             };
             self.known.accounts.insert(row.id.clone(), KnownAccount { account, is_founded: true });
-            self.plan.founded.push(row.id.clone());
+            // Its dates are taken from later rows, and what it brings as closed is changed by them.
+            if self.terms.trust_dates || row.closed.is_some() {
+                self.plan.founded.push(row.id.clone());
+            }
             self.touched.insert(row.id.clone());
-            return Effect::Created;
+            return Ok(Effect::Created);
         };
+        let reopens = match (known.account.closed, row.closed) {
+            (None, Some(_)) => {
+                return Err(refused(
+                    "closed",
+                    "the account is open on record: `countersign account deactivate` closes it",
+                ));
+            }
+            (Some(_), None) if !self.terms.reactivate => return Err(Problem::Closed("id".to_owned())),
+            (Some(_), None) => true,
+            (None, None) | (Some(_), Some(_)) => false,
+        };
+        if reopens {
+            known.account.closed = None;
+            self.plan.reopened.push(row.id.clone());
+        }
         // The owner's lock is his: an import neither sets nor opens it.
         let exemption = exemption(&known.account.cpni_exemption);
         let before = known.account.clone();
         known.account.name.clone_from(&row.name);
         known.account.cpni_exemption = exemption;
         known.account.marketing_approved = row.marketing_approved.over(before.marketing_approved);
-        if known.account == before {
-            return Effect::Unchanged;
+        if known.account != before {
+            self.touched.insert(row.id.clone());
         }
-        self.touched.insert(row.id.clone());
-        Effect::Changed
+        Ok(if known.account == before && !reopens { Effect::Unchanged } else { Effect::Changed })
     }
 
     fn site(&mut self, row: &SiteRow) -> Result<Effect, Problem> {
@@ -529,7 +569,9 @@ impl Planner<'_> {
         let accounts = self.touched.iter().filter_map(|id| self.known.accounts.remove(id));
         // Accounts first: the other rows may need them. The primary administrator has a change of his own.
         let put = accounts.map(|known| Change::PutAccount(Account { primary_admin: None, ..known.account }));
-        self.plan.changes.splice(0..0, put.collect::<Vec<_>>());
+        let reopened = std::mem::take(&mut self.plan.reopened).into_iter();
+        let reopen = reopened.map(|account| Change::ReopenAccount { account });
+        self.plan.changes.splice(0..0, reopen.chain(put).collect::<Vec<_>>());
         self.plan
     }
 }

@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AccountId, Actor, Change, ContactId, ContactStatus, DirectoryError, Listed, Revision, RoleName, select::folded,
+    Account, AccountId, AccountStatus, Actor, Change, ContactId, ContactStatus, DirectoryError, Listed, Revision,
+    RoleName, select::folded,
 };
 
 /// Which contacts are looked for: those whom all of it fits.
@@ -98,6 +99,14 @@ pub enum Applied {
 /// request in that transaction, too.
 #[async_trait]
 pub trait PeopleStore: Send + Sync + 'static {
+    /// The accounts of this status (`None`: of any) after `after`, in the order of their ids, at most `limit`, in one snapshot.
+    async fn search_accounts(
+        &self,
+        status: Option<AccountStatus>,
+        after: Option<&AccountId>,
+        limit: u32,
+    ) -> Result<Vec<Account>, DirectoryError>;
+
     /// The contacts that are looked for, in the order of their ids, in one snapshot. Reads every contact of the account that
     /// comes before the last one found.
     async fn search_contacts(&self, search: &Search) -> Result<Vec<Listed>, DirectoryError>;

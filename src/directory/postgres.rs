@@ -355,7 +355,7 @@ impl Directory for Store {
         let (store, after) = (self.clone(), after.cloned());
         self.run(async move {
             let mut reading = store.reading().await?;
-            let done = list::accounts(&mut reading, after.as_ref(), limit).await;
+            let done = list::accounts(&mut reading, None, after.as_ref(), limit).await;
             reading.end(done).await
         })
         .await

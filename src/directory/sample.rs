@@ -114,6 +114,7 @@ impl Sample {
             number_moves_locked: false,
             cpni_exemption: CpniExemption::default(),
             marketing_approved: None,
+            closed: None,
         }
     }
 
@@ -129,6 +130,7 @@ impl Sample {
             number_moves_locked: false,
             cpni_exemption: CpniExemption::default(),
             marketing_approved: None,
+            closed: None,
         }
     }
 

@@ -20,6 +20,9 @@ pub(super) fn check(change: &Change) -> Result<(), DirectoryError> {
             check_id("account", account.as_str())?;
             check_id("primary_admin", contact.as_str())
         }
+        Change::CloseAccount { account, .. } | Change::ReopenAccount { account } => {
+            check_id("account", account.as_str())
+        }
     }
 }
 
@@ -109,9 +112,17 @@ pub(crate) const TAKEN: &str = "must be unique within the account";
 /// Why a site is not taken away.
 pub(crate) const IN_USE: &str = "must keep a site at which somebody has a role";
 
+/// Why nobody of a closed account gets a passphrase.
+pub(crate) const CLOSED: &str = "is closed";
+
 /// A refusal, in words that do not quote the value.
 pub(super) fn invalid(field: &'static str, why: impl Into<String>) -> DirectoryError {
     DirectoryError::Invalid { field, why: why.into() }
+}
+
+/// The refusal of an account that does not exist.
+pub(super) fn unknown_account() -> DirectoryError {
+    invalid("account", "must be an account of the directory")
 }
 
 /// The refusal of a contact that does not exist, or not in the account that was named: the two are not told apart.

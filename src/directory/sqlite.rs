@@ -240,7 +240,7 @@ impl Directory for Store {
 
     async fn list_accounts(&self, after: Option<&AccountId>, limit: u32) -> Result<Vec<Account>, DirectoryError> {
         let after = after.cloned();
-        self.read(move |snapshot| list::accounts(snapshot, after.as_ref(), limit)).await
+        self.read(move |snapshot| list::accounts(snapshot, None, after.as_ref(), limit)).await
     }
 
     async fn list_contacts(

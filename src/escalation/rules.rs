@@ -59,14 +59,16 @@ pub enum Sight {
 }
 
 impl Sight {
-    /// What he sees now; nothing, if he left.
+    /// What he sees now; nothing, if he left or his account is closed.
     #[must_use]
     pub fn of(standing: &Standing) -> Option<Self> {
         let account = standing.account.id.clone();
-        match standing.contact.status {
-            ContactStatus::Inactive => None,
-            ContactStatus::Active if standing.is_primary_admin() => Some(Self::OfAccount(account)),
-            ContactStatus::Active => Some(Self::Own(account, standing.contact.id.clone())),
+        if !standing.is_active() {
+            None
+        } else if standing.is_primary_admin() {
+            Some(Self::OfAccount(account))
+        } else {
+            Some(Self::Own(account, standing.contact.id.clone()))
         }
     }
 
@@ -228,7 +230,7 @@ pub fn claim<'a>(
         return Err(Worthless::RequesterGone);
     }
     let still = |approver: &&Standing| {
-        approver.contact.status == ContactStatus::Active
+        approver.is_active()
             && approver.account.id == filed.account
             && approver.is_primary_admin()
             && filed.settled.as_ref().is_some_and(|settled| settled.by == approver.contact.id)

@@ -30,8 +30,8 @@ use super::{
 use crate::{
     audit::{Stored, Trail, read},
     directory::{
-        AccountId, Actor, ContactId, DirectoryError, RoleName, Scope, SiteId, credential::Unlocked, import::Row,
-        notices::Retried,
+        AccountId, AccountStatus, Actor, ContactId, DirectoryError, RoleName, Scope, SiteId, credential::Unlocked,
+        import::Row, notices::Retried,
     },
     identity::passphrase::Passphrase,
     manage::{
@@ -41,12 +41,14 @@ use crate::{
         notices::Outbox,
         passphrase::{Passphrases, Whose},
         people::{Outcome, People},
-        review::{Part, Reviewing, Reviews},
+        review::Reviews,
         upkeep::{Backup, Upkeep},
     },
     notice::State,
     telemetry::metrics::Metrics,
 };
+
+mod review;
 
 /// The most records that a tail starts with.
 const MAX_LAST: u32 = 10_000;
@@ -277,6 +279,17 @@ impl AdminService for Admin {
         Ok(Response::new(pb::DeactivateContactResponse { changed: outcome == Outcome::Changed }))
     }
 
+    async fn set_account_status(
+        &self,
+        request: Request<pb::SetAccountStatusRequest>,
+    ) -> Result<Response<pb::SetAccountStatusResponse>, Status> {
+        let request = request.into_inner();
+        let (account, actor) = (AccountId::new(request.id), operator(request.operator)?);
+        let status = if request.closed { AccountStatus::Closed } else { AccountStatus::Active };
+        let outcome = self.parts.people.set_status(&account, status, actor).await.map_err(self::status)?;
+        Ok(Response::new(pb::SetAccountStatusResponse { changed: outcome == Outcome::Changed }))
+    }
+
     async fn assign_role(
         &self,
         request: Request<pb::AssignRoleRequest>,
@@ -353,7 +366,7 @@ impl AdminService for Admin {
         let reviewing = self.parts.reviews.begin(given(request.account_id).map(AccountId::new), idle_after).await;
         // One at a time: whoever reads slowly has nothing read ahead for him.
         let (parts, told) = mpsc::channel(1);
-        tokio::spawn(tell_parts(reviewing.map_err(status)?, parts, self.stopped.clone()));
+        tokio::spawn(review::tell_parts(reviewing.map_err(status)?, parts, self.stopped.clone()));
         Ok(Response::new(ReceiverStream::new(told)))
     }
 
@@ -526,41 +539,6 @@ async fn tell_metrics(
             return;
         }
     }
-}
-
-/// Sends what a review finds, part by part, until the client goes away or the sidecar stops.
-async fn tell_parts(
-    mut reviewing: Reviewing,
-    parts: mpsc::Sender<Result<pb::ReviewResponse, Status>>,
-    stopped: watch::Receiver<bool>,
-) {
-    let stopped = told(stopped);
-    tokio::pin!(stopped);
-    let contacts_total = reviewing.total();
-    loop {
-        let next = tokio::select! {
-            () = &mut stopped => Err(Status::unavailable("the sidecar stops")),
-            () = parts.closed() => return,
-            next = reviewing.next() => next.map_err(status),
-        };
-        let (sent, is_over) = match next {
-            Ok(Some(part)) => (parts.send(review_part(&part, contacts_total)).await, false),
-            Ok(None) => return,
-            Err(error) => (parts.send(Err(error)).await, true),
-        };
-        if sent.is_err() || is_over {
-            return;
-        }
-    }
-}
-
-fn review_part(part: &Part, contacts_total: u64) -> Result<pb::ReviewResponse, Status> {
-    Ok(pb::ReviewResponse {
-        finding_json: part.findings.iter().map(json).collect::<Result<_, _>>()?,
-        accounts: part.accounts,
-        contacts: part.contacts,
-        contacts_total,
-    })
 }
 
 /// Sends each new record after number `seen`, until the client goes away or the sidecar stops.

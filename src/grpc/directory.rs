@@ -234,6 +234,22 @@ impl pb::directory_service_server::DirectoryService for Directories {
         self.reception.respond(&asked, outcome).await
     }
 
+    async fn deactivate_account(
+        &self,
+        request: Request<pb::DeactivateAccountRequest>,
+    ) -> Result<Response<pb::DeactivateAccountResponse>, Status> {
+        let asked = self.reception.asked(Rpc::DeactivateAccount, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let mut request = request.into_inner();
+            let (actor, request_id) = (request.actor.take(), std::mem::take(&mut request.request_id));
+            may_ask(&asked, actor.as_ref())?;
+            let wanted = wish::account::deactivate_account(&request, &request_id)?;
+            let by = actor::asked(&asked, actor, request_id, place)?;
+            Ok::<_, Refused>(answer::deactivate_account(&self.managing.write(by, wanted).await?))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
     async fn deactivate_site(
         &self,
         request: Request<pb::DeactivateSiteRequest>,

@@ -158,6 +158,9 @@ limits! {
     UPDATE_ACCOUNT_ID = Bytes(64) of "UpdateAccountRequest.account_id";
     UPDATE_ACCOUNT_ETAG = Bytes(64) of "UpdateAccountRequest.etag";
     UPDATE_ACCOUNT_REQUEST_ID = Bytes(128) of "UpdateAccountRequest.request_id";
+    DEACTIVATE_ACCOUNT_ID = Bytes(64) of "DeactivateAccountRequest.account_id";
+    DEACTIVATE_ACCOUNT_ETAG = Bytes(64) of "DeactivateAccountRequest.etag";
+    DEACTIVATE_ACCOUNT_REQUEST_ID = Bytes(128) of "DeactivateAccountRequest.request_id";
     DEACTIVATE_SITE_ACCOUNT = Bytes(64) of "DeactivateSiteRequest.account_id";
     DEACTIVATE_SITE_ID = Bytes(64) of "DeactivateSiteRequest.site_id";
     DEACTIVATE_SITE_ETAG = Bytes(64) of "DeactivateSiteRequest.etag";

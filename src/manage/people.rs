@@ -9,9 +9,10 @@ use crate::{
     audit::{Record, Trail, ended, record::ChangeRecord},
     clock::Clock,
     directory::{
-        Account, AccountId, Actor, Change, Contact, ContactId, ContactStatus, Directory, DirectoryError, Listed,
-        Revision, RoleAssignment, RoleName, Scope, Standing,
+        Account, AccountId, AccountStatus, Actor, Change, Contact, ContactId, ContactStatus, Directory, DirectoryError,
+        Listed, Revision, RoleAssignment, RoleName, Scope, Standing,
         people::{Applied, Decided, PeopleStore},
+        shape,
     },
     people::rules::{GRANTS, is_admin},
     policy::Current,
@@ -138,6 +139,7 @@ impl People {
     /// Somebody is left who can let others in, when these roles are all that the contact has (S13).
     async fn leaves_an_admin(&self, standing: &Standing, left: &[RoleAssignment]) -> Result<(), ManageError> {
         let bundle = self.policy.snapshot();
+        // Of a closed account, too: somebody must be left when it is opened again.
         let is_admin = standing.contact.status == ContactStatus::Active && is_admin(&bundle, &standing.assignments);
         if !is_admin || self::is_admin(&bundle, left) {
             return Ok(());
@@ -160,6 +162,9 @@ impl People {
                     self.leaves_an_admin(&standing, &[]).await?;
                 }
                 Some(Change::PutContact(Contact { status: ContactStatus::Inactive, ..standing.contact }))
+            }
+            Step::Assign(..) if standing.account.status() == AccountStatus::Closed => {
+                return Err(DirectoryError::Invalid { field: "account", why: shape::CLOSED.to_owned() }.into());
             }
             Step::Assign(role, scope) => {
                 let (role, scope, granted) = (role.clone(), scope.clone(), self.clock.now());
@@ -190,7 +195,9 @@ impl People {
                 Change::PutAccount(_)
                 | Change::PutContact(_)
                 | Change::SuspendPassphrase { .. }
-                | Change::SetPrimaryAdmin { .. } => None,
+                | Change::SetPrimaryAdmin { .. }
+                | Change::CloseAccount { .. }
+                | Change::ReopenAccount { .. } => None,
             };
             let record = |what: String, directory_revision: Revision| {
                 Record::Change(ChangeRecord {
@@ -236,7 +243,7 @@ fn has(standing: &Standing, role: &RoleName, scope: &Scope) -> bool {
 }
 
 /// An account that changes so often under one's hands is somebody's script.
-const ROUNDS: usize = 5;
+pub(super) const ROUNDS: usize = 5;
 
 /// A page is read in one snapshot, and sent in one message.
 const LONGEST_PAGE: u32 = 1000;

@@ -40,6 +40,8 @@ pub struct Part {
     pub findings: Vec<Finding>,
     /// How many accounts were reviewed since the part before.
     pub accounts: u64,
+    /// How many of those accounts are closed: nothing is amiss in them.
+    pub closed_accounts: u64,
     /// How many contacts.
     pub contacts: u64,
 }
@@ -121,6 +123,7 @@ impl Reviewing {
                 None => {
                     part.findings.extend(review.finish(&self.terms));
                     part.accounts += 1;
+                    part.closed_accounts += u64::from(review.is_closed());
                 }
             }
         }

@@ -142,6 +142,8 @@ pub fn of_change(
                 about_account(Kind::PrimaryAdminChanged, account, held)
             }
         }
+        Change::CloseAccount { .. } => about_account(Kind::AccountClosed, account, held),
+        Change::ReopenAccount { .. } => about_account(Kind::AccountReopened, account, held),
     };
     if occasion == Occasion::Import {
         let is_new = held.is_new(account, now);

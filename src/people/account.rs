@@ -39,6 +39,7 @@ pub(super) fn create(
         number_moves_locked: false,
         cpni_exemption: CpniExemption::default(),
         marketing_approved: None,
+        closed: None,
     };
     Ok(put(with(nothing, fields, day(asking.now))))
 }
@@ -85,6 +86,23 @@ pub(super) fn deactivate_site(
     }
     account.sites.retain(|known| known.id != *site);
     Ok(put(account))
+}
+
+/// A person closes his own account; a system of the carrier is asked another action, as it is nobody's primary administrator.
+pub(super) fn close(asking: &Asking<'_>, facts: Facts, seen: Option<&str>) -> Result<Plan, Refusal> {
+    let account = reached(asking, facts)?;
+    let action = match asking.agent {
+        Agent::Person(_) => "account.close",
+        Agent::System(_) => "account.terminate",
+    };
+    asking.may_write(&[Matter::of(action, Some(&account))])?;
+    saw(seen, &etag::of_account(&account))?;
+    if account.closed.is_some() {
+        return Ok(unchanged(account));
+    }
+    let change = Change::CloseAccount { account: account.id.clone(), at: asking.now };
+    let after = Account { closed: Some(asking.now), ..account };
+    Ok(Plan { changes: vec![change], after: After::Account(Box::new(after)) })
 }
 
 /// Whoever may, sets it; only the owner lifts it (F16).

@@ -74,6 +74,11 @@ pub enum Wish {
         /// Which.
         site: SiteId,
     },
+    /// An account is closed.
+    DeactivateAccount {
+        /// Which.
+        account: AccountId,
+    },
     /// The lock on changes that move numbers is to be set, or lifted.
     SetNumberLock {
         /// Of which account.
@@ -176,6 +181,7 @@ impl Wish {
             Self::CreateAccount { .. }
             | Self::UpdateAccount { .. }
             | Self::DeactivateSite { .. }
+            | Self::DeactivateAccount { .. }
             | Self::SetNumberLock { .. }
             | Self::ReportRerouting { .. } => None,
         }
@@ -190,6 +196,7 @@ impl Wish {
             | Self::CreateAccount { account, .. }
             | Self::UpdateAccount { account, .. }
             | Self::DeactivateSite { account, .. }
+            | Self::DeactivateAccount { account }
             | Self::SetNumberLock { account, .. }
             | Self::ReportRerouting { account, .. } => Some(account),
             Self::UpdateContact { .. }
@@ -211,6 +218,7 @@ impl Wish {
             | Self::CreateAccount { .. }
             | Self::UpdateAccount { .. }
             | Self::DeactivateSite { .. }
+            | Self::DeactivateAccount { .. }
             | Self::SetNumberLock { .. }
             | Self::ReportRerouting { .. } => None,
         }
@@ -227,6 +235,7 @@ impl Wish {
             Self::SetNumberLock { .. } => vec!["number_moves_locked".to_owned()],
             Self::ReportRerouting { of_record: OfRecord::Number(_), .. } => vec!["numbers_of_record".to_owned()],
             Self::ReportRerouting { of_record: OfRecord::Address(..), .. } => vec!["addresses_of_record".to_owned()],
+            Self::DeactivateAccount { .. } => vec!["closed_at".to_owned()],
             Self::CreateContact { .. }
             | Self::DeactivateContact { .. }
             | Self::AssignRole { .. }
@@ -234,6 +243,12 @@ impl Wish {
             | Self::TransferPrimaryAdmin { .. }
             | Self::CreateAccount { .. } => Vec::new(),
         }
+    }
+
+    /// Whether it may be done to a closed account, too: it takes power away, so that who left stays away when it is opened again.
+    #[must_use]
+    pub fn is_for_closed_accounts(&self) -> bool {
+        matches!(self, Self::DeactivateContact { .. } | Self::RevokeRole { .. })
     }
 
     /// Whether it could leave the account without an administrator.

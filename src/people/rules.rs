@@ -53,14 +53,24 @@ impl Plan {
 /// Decides a wish.
 ///
 /// # Errors
-/// [`Refusal`].
+/// [`Refusal`]; only who is permitted it is told that the account is closed.
 pub fn plan(asking: &Asking<'_>, wish: &Wish, facts: Facts, seen: Option<&str>) -> Result<Plan, Refusal> {
+    let is_closed = facts.account.as_ref().is_some_and(|account| account.closed.is_some());
+    let plan = granted(asking, wish, facts, seen)?;
+    if is_closed && !plan.changes.is_empty() && !wish.is_for_closed_accounts() {
+        return Err(Refusal::Invalid("account_id"));
+    }
+    Ok(plan)
+}
+
+fn granted(asking: &Asking<'_>, wish: &Wish, facts: Facts, seen: Option<&str>) -> Result<Plan, Refusal> {
     match wish {
         Wish::CreateContact { contact, profile, .. } => create_contact(asking, contact, profile, &facts),
         Wish::TransferPrimaryAdmin { contact, .. } => transfer(asking, contact, facts, seen),
         Wish::CreateAccount { account, fields } => account::create(asking, account, fields, &facts),
         Wish::UpdateAccount { fields, .. } => account::update(asking, fields, facts, seen),
         Wish::DeactivateSite { site, .. } => account::deactivate_site(asking, site, facts, seen),
+        Wish::DeactivateAccount { .. } => account::close(asking, facts, seen),
         Wish::SetNumberLock { is_locked, .. } => account::set_number_lock(asking, *is_locked, facts, seen),
         Wish::ReportRerouting { of_record, since, .. } => {
             account::report_rerouting(asking, of_record, *since, facts, seen)

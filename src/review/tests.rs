@@ -53,6 +53,7 @@ fn sound_account() -> AccountFacts {
             number_moves_locked: false,
             cpni_exemption: CpniExemption::default(),
             marketing_approved: None,
+            closed: None,
         },
         primary_admin_since: Some(at("2026-05-01")),
         passphrase: Some(sound_passphrase()),

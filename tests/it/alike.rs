@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use countersign::{
     audit::Record,
-    clock::ManualClock,
+    clock::{Clock, ManualClock},
     directory::{AccountId, Change, ContactId, ContactStatus, sample},
     grpc::proto::countersign::v1::{
         AuthorizeResponse, Channel::Phone, ContactName, Decision, Reason, account_selector::By as Account,
         contact_selector::By as Contact,
     },
+    manage::passphrase::Whose,
 };
 
 use crate::{
@@ -45,6 +46,12 @@ async fn every_state() -> (Sidecar, Arc<ManualClock>) {
     }
     sidecar.clear_passphrase(Some(sample::CHLOE)).await;
     sidecar.change(vec![sidecar.with_status(sample::DEV, ContactStatus::Inactive).await]).await;
+    // Borealis is closed, with a primary administrator who had a passphrase.
+    let borealis = || AccountId::new(sample::BOREALIS);
+    let karl = Whose { account: borealis(), contact: Some(ContactId::new(sample::KARL)) };
+    sidecar.set_passphrase_of(karl, PHRASE).await;
+    let closing = Change::CloseAccount { account: borealis(), at: clock.now() };
+    sidecar.change(vec![closing]).await;
     // Elena's unfamiliar lane is locked by six failures.
     let probe = sidecar.client("probe");
     for _ in 0..6 {
@@ -66,11 +73,15 @@ fn cases() -> Vec<Case> {
         case(sample::ACME, sample::GRACE, PHRASE, "not_enrolled"),
         case(sample::ACME, sample::CHLOE, PHRASE, "cleared"),
         case(sample::ACME, sample::DEV, PHRASE, "inactive"),
+        case(sample::BOREALIS, sample::KARL, PHRASE, "inactive"),
+        case(sample::BOREALIS, sample::LENA, PHRASE, "inactive"),
         case(sample::ACME, sample::ELENA, PHRASE, "locked"),
         case(sample::ACME, sample::ELENA, WRONG, "locked"),
         by(Account::Name("ACME telephony".to_owned()), name("ben", "OKAFOR"), "wrong"),
         by(Account::Name("no such company".to_owned()), name("ben", "okafor"), "nobody"),
         by(Account::NumberOfRecord(sample::ACME_OLD_NUMBER.to_owned()), Contact::Extension("102".to_owned()), "wrong"),
+        by(Account::NumberOfRecord(sample::BOREALIS_NUMBER.to_owned()), Contact::Extension("101".to_owned()), "nobody"),
+        by(Account::Name("Borealis Foods".to_owned()), name("karl", "weiss"), "nobody"),
         by(Account::NumberOfRecord("not a number".to_owned()), Contact::Extension("102".to_owned()), "nobody"),
         by(Account::Id(sample::ACME.to_owned()), Contact::Email("NOBODY@acme.example".to_owned()), "nobody"),
     ]

@@ -20,6 +20,7 @@ use countersign::{
 use jiff::{SignedDuration, Timestamp};
 
 mod batches;
+mod closing;
 mod contract;
 mod copy;
 mod embedded;

@@ -323,6 +323,8 @@ async fn replace_shows_what_the_files_lack_and_asks_before_it_is_taken_away() {
 async fn an_export_makes_the_same_directory_again() {
     let sidecar = Sidecar::start().await;
     imported(&sidecar.home, &Files::company(), &["--trust-dates"]).await;
+    let closed = command(&sidecar.home, &["account", "deactivate", sample::BOREALIS]).await;
+    assert_eq!(closed.status.code(), Some(0), "a closed account does not come back as an open one: {closed:?}");
     let out = tempfile::tempdir().unwrap();
     let first = out.path().join("first").display().to_string();
     let exported = command(&sidecar.home, &["export", &first]).await;
@@ -345,6 +347,43 @@ async fn an_export_makes_the_same_directory_again() {
     }
     let taken = command(&home, &["export", &first]).await;
     assert!(String::from_utf8_lossy(&taken.stderr).contains("is not empty"), "{taken:?}");
+}
+
+// proves: S12
+#[tokio::test]
+async fn a_closed_account_takes_no_row_unless_its_own_row_opens_it_again() {
+    let sidecar = Sidecar::start().await;
+    let files = Files::company();
+    imported(&sidecar.home, &files, &[]).await;
+    assert_eq!(command(&sidecar.home, &["account", "deactivate", "acc-3003"]).await.status.code(), Some(0));
+    let status = async || shown(&sidecar.home, &["account", "show", "acc-3003"]).await["closed"].is_string();
+    let more = Files::of([("contacts.csv", "id,account,first_name,last_name\ncon-3003,acc-3003,Olga,Reyes\n")]);
+    for (files, flags, error) in [
+        (&files, [].as_slice(), "accounts.csv:2: id ("),
+        (&more, [].as_slice(), "contacts.csv:2: account ("),
+        (&more, ["--reactivate"].as_slice(), "contacts.csv:2: account ("),
+    ] {
+        let output = import(&sidecar.home, files, flags).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(error) && said.contains("is of a closed account: --reactivate opens it"), "{said}");
+        assert!(said.ends_with("1 bad rows: nothing is imported\n"), "rows that change nothing are sound: {said}");
+    }
+    assert!(status().await);
+
+    // A row that says itself that the account is closed changes nothing; of one that is open it is refused.
+    let closed = Files::of([("accounts.csv", "id,name,closed\nacc-3003,\"Cobalt, \"\"Freight\"\"\",2026-01-01\n")]);
+    assert!(imported(&sidecar.home, &closed, &[]).await.contains("imported: 0 new, 0 changed, 1 as before"));
+    let open = Files::of([("accounts.csv", "id,name,closed\nacc-1001,Acme Telephony,2026-01-01\n")]);
+    let said = String::from_utf8(import(&sidecar.home, &open, &[]).await.stderr).unwrap();
+    assert!(said.contains("accounts.csv:2: closed (") && said.contains("account deactivate"), "{said}");
+
+    fs::copy(more.file("contacts.csv"), files.file("contacts.csv")).unwrap();
+    let said = imported(&sidecar.home, &files, &["--reactivate"]).await;
+    assert!(said.contains("imported: 1 new, 1 changed"), "{said}");
+    assert!(!status().await);
+    let roles = shown(&sidecar.home, &["contact", "show", "con-3001"]).await["roles"].clone();
+    assert!(roles[0]["granted"].as_str().unwrap().starts_with(&today()), "A31: {roles}");
 }
 
 #[tokio::test]

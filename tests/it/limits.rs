@@ -187,6 +187,7 @@ async fn send(client: &Client, limit: Limit, length: usize) -> Result<(), String
         | "AccountProfile"
         | "CreateAccountRequest"
         | "UpdateAccountRequest"
+        | "DeactivateAccountRequest"
         | "DeactivateSiteRequest"
         | "SetNumberLockRequest"
         | "ReportReroutingRequest" => managed::limits::send(client, field, limit.max, length).await,

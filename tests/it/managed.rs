@@ -13,13 +13,13 @@ use countersign::{
     grpc::proto::countersign::v1::{
         Account, AddressOfRecord, AssignRoleRequest, AssignRoleResponse, Contact, ContactFilter, ContactProfile,
         ContactStatus, CreateAccountRequest, CreateAccountResponse, CreateContactRequest, CreateContactResponse,
-        DeactivateContactRequest, DeactivateContactResponse, DeactivateSiteRequest, DeactivateSiteResponse,
-        DirectoryActor, DirectoryAnswer as Answer, GetAccountRequest, GetContactRequest, ListAccountsRequest,
-        ListContactsRequest, PortalCaller, PortalLogin, ReportReroutingRequest, ReportReroutingResponse,
-        ReviewAccountRequest, ReviewFinding, RevokeRoleRequest, RevokeRoleResponse, SetNumberLockRequest,
-        SetNumberLockResponse, SystemActor, TransferPrimaryAdminRequest, TransferPrimaryAdminResponse,
-        UpdateAccountRequest, UpdateAccountResponse, UpdateContactRequest, UpdateContactResponse, address_of_record,
-        directory_actor, directory_service_client::DirectoryServiceClient,
+        DeactivateAccountRequest, DeactivateContactRequest, DeactivateContactResponse, DeactivateSiteRequest,
+        DeactivateSiteResponse, DirectoryActor, DirectoryAnswer as Answer, GetAccountRequest, GetContactRequest,
+        ListAccountsRequest, ListContactsRequest, PortalCaller, PortalLogin, ReportReroutingRequest,
+        ReportReroutingResponse, ReviewAccountRequest, ReviewFinding, RevokeRoleRequest, RevokeRoleResponse,
+        SetNumberLockRequest, SetNumberLockResponse, SystemActor, TransferPrimaryAdminRequest,
+        TransferPrimaryAdminResponse, UpdateAccountRequest, UpdateAccountResponse, UpdateContactRequest,
+        UpdateContactResponse, address_of_record, directory_actor, directory_service_client::DirectoryServiceClient,
     },
 };
 use prost_types::FieldMask;
@@ -28,12 +28,13 @@ use tonic::{Code, Status, transport::Channel};
 use crate::{
     answer::{invalid_field, refusal},
     escalation::caller,
-    people::shown,
-    sidecar::{Client, Sidecar, patiently, wall_time},
+    people::{self, shown},
+    sidecar::{Client, Home, Sidecar, patiently, wall_time},
     stores::{Servers, Store},
 };
 
 mod accounts;
+mod closing;
 mod contacts;
 pub mod limits;
 mod oversight;

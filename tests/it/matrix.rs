@@ -88,6 +88,7 @@ impl Grown {
             number_moves_locked: false,
             cpni_exemption: Default::default(),
             marketing_approved: None,
+            closed: None,
             ..standing.account
         };
         change(&mut account);

@@ -38,7 +38,7 @@ const CLIENTS: [(&str, &str); 9] = [
                    "StartReset", "CompleteReset",
                    "GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
                    "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
-                   "CreateAccount", "UpdateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting"]
+                   "CreateAccount", "UpdateAccount", "DeactivateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting"]
            channels = ["portal", "chat"]
            asserts = ["portal_login", "agent_id"]"#,
     ),
@@ -70,7 +70,7 @@ const CLIENTS: [(&str, &str); 9] = [
         "hr",
         r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
                    "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
-                   "CreateAccount", "UpdateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting",
+                   "CreateAccount", "UpdateAccount", "DeactivateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting",
                    "GetEscalation", "ListEscalations", "GetPassphraseStatus"]
            roles = ["company_admin"]"#,
     ),
@@ -78,7 +78,7 @@ const CLIENTS: [(&str, &str); 9] = [
         "carrier",
         r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
                    "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
-                   "CreateAccount", "UpdateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting",
+                   "CreateAccount", "UpdateAccount", "DeactivateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting",
                    "GetEscalation", "ListEscalations", "GetPassphraseStatus"]
            roles = ["super_admin"]"#,
     ),
@@ -95,7 +95,7 @@ const CLIENTS: [(&str, &str); 9] = [
                    "StartReset", "CompleteReset",
                    "GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
                    "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
-                   "CreateAccount", "UpdateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting"]
+                   "CreateAccount", "UpdateAccount", "DeactivateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting"]
            roles = ["company_admin"]
            channels = ["phone", "portal", "chat"]
            asserts = ["portal_login", "agent_id", "calling_number", "attestation"]

@@ -225,6 +225,7 @@ fn no_evidence_override_or_secret_is_on_offer_beyond_what_is_named_here() {
             "TransferPrimaryAdmin",
             "CreateAccount",
             "UpdateAccount",
+            "DeactivateAccount",
             "DeactivateSite",
             "SetNumberLock",
             "ReportRerouting"

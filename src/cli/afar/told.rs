@@ -61,6 +61,7 @@ pub(super) fn account(found: pb::Account) -> anyhow::Result<Account> {
             contract_addresses_cpni: exemption.contract_addresses_cpni,
         },
         marketing_approved: given(found.marketing_approved_on).map(|day| day.parse()).transpose()?,
+        closed: found.closed_at.map(|at| time(Some(at))).transpose()?,
     })
 }
 

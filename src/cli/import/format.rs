@@ -71,6 +71,7 @@ impl Kind {
                     "dedicated_representative",
                     "contract_addresses_cpni",
                     "marketing_approved",
+                    "closed",
                 ],
             ),
             Self::Site => (&["account", "id", "name"], &[]),
@@ -86,7 +87,7 @@ impl Kind {
     /// A line under all its columns.
     pub(in crate::cli) fn sample(self) -> &'static str {
         match self {
-            Self::Account => "acc-1001,Acme Telephony,con-1001,2019-03-01,false,false,false,",
+            Self::Account => "acc-1001,Acme Telephony,con-1001,2019-03-01,false,false,false,,",
             Self::Site => "acc-1001,site-hq,Headquarters",
             Self::Number => "acc-1001,+14085550100,2019-03-01",
             Self::Address => "acc-1001,postal,\"1 Exchange Place, San Jose, CA 95113\",2019-03-01",
@@ -336,6 +337,7 @@ pub(super) fn row(stage: Stage, fields: &Fields<'_>, now: Timestamp) -> Result<O
                 (Some(_), None) => Told::Empty,
                 (Some(_), Some(day)) => Told::Is(day),
             },
+            closed: fields.time("closed")?,
         })),
         Stage::PrimaryAdmins => match fields.optional("primary_admin") {
             None => None,

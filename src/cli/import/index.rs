@@ -60,6 +60,7 @@ impl Index {
             // Whether that is mended is found out over all rows together: see `admins.rs`.
             Problem::TakesAdmin => true,
             Problem::Refused { .. } => false,
+            Problem::Closed(_) => terms.reactivate && self.has(Is::OpenAccount, &[account]),
             Problem::Inactive => terms.reactivate && self.has(Is::ActiveContact, &[contact]),
             Problem::IsPrimaryAdmin => {
                 self.has(Is::NamedPrimary, &[account]) && !self.has(Is::Primary, &[account, contact])
@@ -181,6 +182,7 @@ impl Index {
                 self.entry(Is::NamedPrimary, &[account.as_str()]),
                 self.entry(Is::Primary, &[account.as_str(), contact.as_str()]),
             ],
+            Row::Account(row) if row.closed.is_none() => vec![self.entry(Is::OpenAccount, &[row.id.as_str()])],
             Row::Account(_)
             | Row::Site(_)
             | Row::Number(_)
@@ -198,6 +200,7 @@ impl Index {
 #[derive(Clone, Copy, Hash)]
 enum Is {
     Account,
+    OpenAccount,
     Site,
     Number,
     Address,

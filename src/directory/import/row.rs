@@ -72,6 +72,9 @@ pub struct AccountRow {
     pub contract_addresses_cpni: Option<bool>,
     /// The day on which the approval to marketing use of CPNI was filed.
     pub marketing_approved: Told<Date>,
+    /// Since when it is closed, for a new account alone.
+    #[serde(default)]
+    pub closed: Option<Timestamp>,
 }
 
 /// A site.
@@ -226,7 +229,8 @@ impl Row {
             Self::Account(row) => shape::check_id("id", row.id.as_str())
                 .and_then(|()| shape::check_text("name", &row.name, shape::ACCOUNT_NAME_BYTES))
                 .and_then(|()| not_after("marketing_approved", row.marketing_approved.value().copied(), now))
-                .and_then(|()| not_in_future("created", row.created, now)),
+                .and_then(|()| not_in_future("created", row.created, now))
+                .and_then(|()| not_in_future("closed", row.closed, now)),
             Self::Site(row) => shape::check_id("account", row.account.as_str())
                 .and_then(|()| shape::check_id("id", row.id.as_str()))
                 .and_then(|()| shape::check_text("name", &row.name, shape::SITE_NAME_BYTES)),
@@ -269,6 +273,18 @@ impl Row {
             | Self::NumberGone { .. }
             | Self::AddressGone { .. } => None,
         }
+    }
+
+    /// The account to which it would bring something, and the field that names it; `None`: it takes something away.
+    pub(super) fn of_account(&self) -> Option<(&AccountId, &'static str)> {
+        let field = match self {
+            Self::Account(_) | Self::PrimaryAdmin(_) => "id",
+            Self::Site(_) | Self::Number(_) | Self::Address(_) | Self::Contact(_) | Self::Role(_) => "account",
+            Self::ContactGone { .. } | Self::RoleGone { .. } | Self::NumberGone { .. } | Self::AddressGone { .. } => {
+                return None;
+            }
+        };
+        Some((self.names().0?, field))
     }
 
     /// The account and the contact that it names.

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     directory::{
-        Account, AccountId, Actor, AddressKind, Change, Contact, ContactId, ContactStatus, DirectoryError, Revision,
-        RoleAssignment, RoleName, Scope, SiteId,
+        Account, AccountId, AccountStatus, Actor, AddressKind, Change, Contact, ContactId, ContactStatus,
+        DirectoryError, Revision, RoleAssignment, RoleName, Scope, SiteId,
         select::folded,
         shape::{self, invalid, unknown_contact},
     },
@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod batch;
+mod closing;
 
 pub(super) use batch::taken;
 
@@ -127,6 +128,18 @@ impl Making<'_> {
                 rows.execute(statement).await?;
                 Ok(rows.revision())
             }
+            Change::CloseAccount { account, at } => {
+                closing::check_is(writing.reading(), account, AccountStatus::Active).await?;
+                let mut rows = self.log(writing, change, account, "close_account").await?;
+                closing::close(&mut rows, account, *at, now).await?;
+                Ok(rows.revision())
+            }
+            Change::ReopenAccount { account } => {
+                closing::check_is(writing.reading(), account, AccountStatus::Closed).await?;
+                let mut rows = self.log(writing, change, account, "reopen_account").await?;
+                closing::reopen(&mut rows, account, now).await?;
+                Ok(rows.revision())
+            }
         }
     }
 
@@ -161,7 +174,10 @@ impl Making<'_> {
         let (reading, held) = (writing.reading(), &mut self.held);
         notices::hold_account(reading, held, account).await?;
         let contact = match change {
-            Change::PutAccount(_) | Change::SetPrimaryAdmin { .. } => None,
+            Change::PutAccount(_)
+            | Change::SetPrimaryAdmin { .. }
+            | Change::CloseAccount { .. }
+            | Change::ReopenAccount { .. } => None,
             Change::PutContact(contact) => Some(&contact.id),
             Change::AssignRole(RoleAssignment { contact, role, scope, .. }) => {
                 if has_role(reading, contact, role, scope).await? {
@@ -231,8 +247,8 @@ async fn put_account(rows: &mut DirectoryRows<'_>, account: &Account) -> Result<
     let id = account.id.as_str();
     let put = sqlx::query(
         "INSERT INTO countersign.account (id, name, name_folded, created, number_moves_locked,
-                                          dedicated_representative, contract_addresses_cpni, marketing_approved)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                                          dedicated_representative, contract_addresses_cpni, marketing_approved, closed)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          ON CONFLICT (id) DO UPDATE SET
              name = excluded.name, name_folded = excluded.name_folded,
              number_moves_locked = excluded.number_moves_locked,
@@ -243,7 +259,10 @@ async fn put_account(rows: &mut DirectoryRows<'_>, account: &Account) -> Result<
     let put = put.bind(id).bind(&account.name).bind(folded(&account.name)).bind(Instant(account.created));
     let exemption = &account.cpni_exemption;
     let put = put.bind(account.number_moves_locked).bind(exemption.dedicated_representative);
-    let put = put.bind(exemption.contract_addresses_cpni).bind(account.marketing_approved.map(Day));
+    let put = put
+        .bind(exemption.contract_addresses_cpni)
+        .bind(account.marketing_approved.map(Day))
+        .bind(account.closed.map(Instant));
     rows.execute(put).await?;
     put_records(rows, account).await?;
     put_sites(rows, account).await
@@ -303,7 +322,7 @@ async fn put_sites(rows: &mut DirectoryRows<'_>, account: &Account) -> Result<()
 async fn check_contact(reading: &mut Reading, contact: &Contact) -> Result<(), DirectoryError> {
     let statement = sqlx::query("SELECT primary_admin FROM countersign.account WHERE id = $1");
     let Some(row) = reading.find(statement.bind(contact.account.as_str())).await? else {
-        return Err(invalid("account", "must be an account of the directory"));
+        return Err(shape::unknown_account());
     };
     let primary_admin: Option<String> = get(&row, 0)?;
     if let Some(known) = standing::find_contact(reading, &contact.id).await?

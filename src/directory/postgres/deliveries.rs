@@ -8,7 +8,7 @@ use super::{
     values::Instant,
 };
 use crate::directory::{
-    Account, AccountId, DirectoryError,
+    Account, AccountId, AccountStatus, DirectoryError,
     delivery::{Behind, DELIVERY_LIFE, Delivery, NewDelivery, RecordKind},
 };
 
@@ -57,7 +57,11 @@ pub(super) async fn find(reading: &mut Reading, id: &str, now: Timestamp) -> Res
     Ok(settled(standing::account(&row, 0)?, kind, now))
 }
 
+/// To a closed account nothing goes.
 fn settled(account: Account, kind: RecordKind, now: Timestamp) -> Option<Delivery> {
+    if account.status() == AccountStatus::Closed {
+        return None;
+    }
     Delivery::settled(account.id, kind, account.addresses_of_record, account.numbers_of_record, now)
 }
 

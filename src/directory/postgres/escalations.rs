@@ -122,6 +122,19 @@ pub(super) async fn end_of_contact(
     rows.execute(end.bind(contact.as_str()).bind(Instant(now))).await.map(drop)
 }
 
+/// Nothing of an account that is closed waits any more: each request ends as if whoever asked had taken it back.
+pub(super) async fn end_of_account(
+    rows: &mut DirectoryRows<'_>,
+    account: &AccountId,
+    now: Timestamp,
+) -> Result<(), DirectoryError> {
+    let end = sqlx::query(
+        "UPDATE countersign.escalation SET state = 'cancelled', settled_by = contact, settled_at = $2
+         WHERE account = $1 AND state IN ('pending', 'approved')",
+    );
+    rows.execute(end.bind(account.as_str()).bind(Instant(now))).await.map(drop)
+}
+
 async fn settle(writing: &mut Writing, settlement: &Settlement) -> Result<SettleOutcome, DirectoryError> {
     let Settlement { id, step, by, client, at } = settlement;
     let Some(filed) = find(writing.reading(), id).await? else {

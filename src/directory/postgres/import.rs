@@ -56,7 +56,7 @@ pub(super) async fn commit(
             return Err(invalid("row", LAST_ADMIN));
         }
     }
-    if terms.trust_dates {
+    if !plan.founded.is_empty() {
         remember_founded(writing, &plan.founded, terms, now).await?;
     }
     Ok(Imported { revision, ..plan.imported })
@@ -92,8 +92,10 @@ async fn load(reading: &mut Reading, rows: &[Row], terms: &Terms, now: Timestamp
     let of_rows = rows.iter().filter_map(|row| row.names().0);
     let of_contacts = known.contacts.values().map(|listed| &listed.contact.account);
     let ids: Vec<&str> = of_rows.chain(of_contacts).map(AccountId::as_str).collect();
-    let founded = if terms.trust_dates { founded(reading, &ids, terms, now).await? } else { Vec::new() };
-    for account in list::accounts_of(reading, &ids).await? {
+    let accounts = list::accounts_of(reading, &ids).await?;
+    let counts = terms.trust_dates || accounts.iter().any(|account| account.closed.is_some());
+    let founded = if counts { founded(reading, &ids, terms, now).await? } else { Vec::new() };
+    for account in accounts {
         let is_founded = founded.iter().any(|id| id == account.id.as_str());
         known.accounts.insert(account.id.clone(), KnownAccount { account, is_founded });
     }

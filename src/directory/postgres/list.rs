@@ -4,20 +4,23 @@ use super::{
     standing::{self, account_columns, contact_columns},
     transaction::Reading,
 };
-use crate::directory::{Account, AccountId, ContactId, DirectoryError, Listed};
+use crate::directory::{Account, AccountId, AccountStatus, ContactId, DirectoryError, Listed};
 
 pub(super) async fn accounts(
     reading: &mut Reading,
+    status: Option<AccountStatus>,
     after: Option<&AccountId>,
     limit: u32,
 ) -> Result<Vec<Account>, DirectoryError> {
     let statement = sqlx::query(concat!(
         "SELECT ",
         account_columns!(),
-        " FROM countersign.account a WHERE a.id > $1 ORDER BY a.id LIMIT $2"
+        " FROM countersign.account a WHERE a.id > $1 AND ($3::boolean IS NULL OR (a.closed IS NOT NULL) = $3::boolean)
+          ORDER BY a.id LIMIT $2"
     ));
     let after = after.map_or(BEFORE_ALL, AccountId::as_str);
-    let rows = reading.rows(statement.bind(after).bind(i64::from(limit))).await?;
+    let closed = status.map(|status| status == AccountStatus::Closed);
+    let rows = reading.rows(statement.bind(after).bind(i64::from(limit)).bind(closed)).await?;
     rows.iter().map(|row| standing::account(row, 0)).collect()
 }
 

@@ -116,7 +116,16 @@ fn sendable(text: &str) -> String {
     text.replace('\0', "\u{1}")
 }
 
-const LOOK: &str = "SELECT * FROM countersign.look($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+/// Of a closed account, the function says that everybody has left: so do sidecars of the version before, which do not know that
+/// accounts are closed. Here each has his own status, beside that of the account.
+const LOOK: &str = "SELECT selected_account, selected_contact, opened_by, opened_at, ended_at, verified_on_line,
+        contacts_with_passphrase, contact_id, l.account, l.first_name, l.last_name, l.email, l.extension, l.user_id, p.status,
+        l.created, roles, role_sites, roles_granted, account_id, account_name, account_created, l.primary_admin,
+        l.number_moves_locked, l.dedicated_representative, l.contract_addresses_cpni, l.marketing_approved, numbers,
+        numbers_added, address_kinds, addresses, addresses_added, sites, site_names, a.closed, current_version, last_set, revision
+    FROM countersign.look($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) l
+    LEFT JOIN countersign.contact p ON p.id = l.contact_id
+    LEFT JOIN countersign.account a ON a.id = l.account_id";
 
 /// Where the columns of the standing begin.
 const STANDING: usize = 7;

@@ -5,13 +5,13 @@ use jiff::Timestamp;
 
 use super::{
     Store, apply,
-    list::listed,
+    list::{self, listed},
     standing::contact_columns,
     transaction::{Reading, Writing, get},
     values::Instant,
 };
 use crate::directory::{
-    AccountId, Actor, ContactId, DirectoryError, Listed, Revision, RoleName,
+    Account, AccountId, AccountStatus, Actor, ContactId, DirectoryError, Listed, Revision, RoleName,
     people::{
         Applied, Decided, FORGOTTEN_AT_ONCE, KeptRequest, PeopleStore, REHEARSED, REQUESTS_KEPT, RequestKey, Search,
     },
@@ -20,6 +20,21 @@ use crate::directory::{
 
 #[async_trait]
 impl PeopleStore for Store {
+    async fn search_accounts(
+        &self,
+        status: Option<AccountStatus>,
+        after: Option<&AccountId>,
+        limit: u32,
+    ) -> Result<Vec<Account>, DirectoryError> {
+        let (store, after) = (self.clone(), after.cloned());
+        self.run(async move {
+            let mut reading = store.reading().await?;
+            let done = list::accounts(&mut reading, status, after.as_ref(), limit).await;
+            reading.end(done).await
+        })
+        .await
+    }
+
     async fn search_contacts(&self, search: &Search) -> Result<Vec<Listed>, DirectoryError> {
         let (store, search) = (self.clone(), search.clone());
         self.run(async move {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     directory::{
-        AccountId, Actor, ContactId, ContactStatus, Delivery, DirectoryError, RecordKind,
+        AccountId, AccountStatus, Actor, ContactId, ContactStatus, Delivery, DirectoryError, RecordKind,
         credential::NewPassphrase,
         reset::{
             CLIENT_WITHIN, CODE_LIFE, CODES_WITHIN, DueReset, NewReset, ResetBehind, ResetFacts, ResetFinished,
@@ -93,11 +93,13 @@ async fn start(writing: &mut Writing, new: &NewReset) -> Result<ResetBehind, Dir
         writing.reading().find(lock.bind(contact.as_str())).await?.map(|row| get(&row, 0)).transpose()?;
     let (starts, codes, version) = counts(writing, new, &contact).await?;
     let found = standing::find_account(writing.reading(), &account).await?;
+    let found = found.filter(|found| found.status() == AccountStatus::Active);
+    let is_open = found.is_some();
     let settled = found.and_then(|found| {
         Delivery::settled(found.id, new.kind, found.addresses_of_record, found.numbers_of_record, new.opened)
     });
     let status = status.map(|status| match status.as_str() {
-        "active" => ContactStatus::Active,
+        "active" if is_open => ContactStatus::Active,
         _ => ContactStatus::Inactive,
     });
     let behind = ResetBehind::of(new, &ResetFacts { starts, status, codes, is_settled: settled.is_some() });
@@ -157,7 +159,8 @@ async fn find(reading: &mut Reading, id: &str, now: Timestamp) -> Result<Option<
     let statement = sqlx::query(concat!(
         "SELECT ",
         account_columns!(),
-        ", r.kind, r.contact FROM countersign.passphrase_reset r JOIN countersign.account a ON a.id = r.account
+        ", r.kind, r.contact FROM countersign.passphrase_reset r
+         JOIN countersign.account a ON a.id = r.account AND a.closed IS NULL
          WHERE r.id = $1 AND r.opened > $2 AND r.due AND r.used_at IS NULL AND r.tries < $3
            AND r.version = coalesce((SELECT version FROM countersign.credential WHERE contact = r.contact), 0)"
     ));
@@ -206,7 +209,8 @@ async fn finish(
         "UPDATE countersign.passphrase_reset r SET used_at = $3
          WHERE id = $1 AND contact = $2 AND opened > $4 AND due AND used_at IS NULL
            AND version = coalesce((SELECT c.version FROM countersign.credential c WHERE c.contact = r.contact), 0)
-           AND EXISTS (SELECT FROM countersign.contact p WHERE p.id = r.contact AND p.status = 'active')",
+           AND EXISTS (SELECT FROM countersign.contact p JOIN countersign.account a ON a.id = p.account AND a.closed IS NULL
+                       WHERE p.id = r.contact AND p.status = 'active')",
     );
     let statement = statement.bind(id).bind(contact.as_str()).bind(Instant(now)).bind(before(now, CODE_LIFE));
     if writing.execute(statement).await? == 0 {

@@ -163,7 +163,7 @@ CREATE TABLE IF NOT EXISTS countersign.migration (
     applied timestamptz NOT NULL DEFAULT clock_timestamp()
 )";
 
-const MIGRATIONS: [Migration; 16] = [
+const MIGRATIONS: [Migration; 17] = [
     Migration { sql: include_str!("../../../migrations/postgres/0001_directory.sql"), least: 1 },
     Migration { sql: include_str!("../../../migrations/postgres/0002_credentials.sql"), least: 2 },
     Migration { sql: include_str!("../../../migrations/postgres/0003_changes.sql"), least: 3 },
@@ -180,6 +180,7 @@ const MIGRATIONS: [Migration; 16] = [
     Migration { sql: include_str!("../../../migrations/postgres/0014_keypad.sql"), least: 4 },
     Migration { sql: include_str!("../../../migrations/postgres/0015_former.sql"), least: 4 },
     Migration { sql: include_str!("../../../migrations/postgres/0016_batches.sql"), least: 4 },
+    Migration { sql: include_str!("../../../migrations/postgres/0017_closed.sql"), least: 4 },
 ];
 
 /// What each role may do; may be run again.

@@ -131,6 +131,12 @@ fn of_account(written: &Written) -> Vec<Change> {
     {
         changes.push(Change::SetPrimaryAdmin { account: written.account.clone(), contact });
     }
+    let account = written.account.clone();
+    match (before.account.closed, after.account.closed) {
+        (None, Some(at)) => changes.push(Change::CloseAccount { account, at }),
+        (Some(_), None) => changes.push(Change::ReopenAccount { account }),
+        (None, None) | (Some(_), Some(_)) => {}
+    }
     changes
 }
 

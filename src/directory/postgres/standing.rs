@@ -37,7 +37,7 @@ macro_rules! account_columns {
          ARRAY(SELECT address FROM countersign.address_of_record d WHERE d.account = a.id ORDER BY position),
          ARRAY(SELECT added FROM countersign.address_of_record d WHERE d.account = a.id ORDER BY position),
          ARRAY(SELECT s.id::text FROM countersign.site s WHERE s.account = a.id ORDER BY position, id),
-         ARRAY(SELECT name FROM countersign.site s WHERE s.account = a.id ORDER BY position, id)"
+         ARRAY(SELECT name FROM countersign.site s WHERE s.account = a.id ORDER BY position, id), a.closed"
     };
 }
 pub(super) use account_columns;
@@ -115,6 +115,7 @@ pub(super) fn account(row: &PgRow, first: usize) -> Result<Account, DirectoryErr
         numbers_of_record: numbers(get(row, first + 8)?, get(row, first + 9)?)?,
         addresses_of_record: addresses(get(row, first + 10)?, get(row, first + 11)?, get(row, first + 12)?)?,
         sites: sites(get(row, first + 13)?, get(row, first + 14)?),
+        closed: optional_timestamp(row, first + 15)?,
     })
 }
 
@@ -155,4 +156,4 @@ fn status(row: &PgRow, column: usize) -> Result<ContactStatus, DirectoryError> {
 }
 
 /// How many columns an account has.
-pub(super) const ACCOUNT_COLUMNS: usize = 15;
+pub(super) const ACCOUNT_COLUMNS: usize = 16;

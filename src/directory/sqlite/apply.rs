@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     directory::{
-        Account, AccountId, Actor, AddressKind, Change, Contact, ContactId, ContactStatus, DirectoryError, Revision,
-        RoleAssignment, RoleName, Scope, SiteId,
+        Account, AccountId, AccountStatus, Actor, AddressKind, Change, Contact, ContactId, ContactStatus,
+        DirectoryError, Revision, RoleAssignment, RoleName, Scope, SiteId,
         select::folded,
         shape::{self, invalid, unknown_contact},
     },
@@ -18,6 +18,8 @@ use crate::{
         rules::{self, Before, Occasion},
     },
 };
+
+mod closing;
 
 /// Applies the changes in order; the first that is refused undoes all.
 pub(super) fn apply(
@@ -95,6 +97,18 @@ pub(super) fn apply_upon(
                 }
                 rows.revision()
             }
+            Change::CloseAccount { account, at } => {
+                closing::check_is(transaction, account, AccountStatus::Active)?;
+                let rows = log(account, "close_account")?;
+                closing::close(&rows, account, *at, now)?;
+                rows.revision()
+            }
+            Change::ReopenAccount { account } => {
+                closing::check_is(transaction, account, AccountStatus::Closed)?;
+                let rows = log(account, "reopen_account")?;
+                closing::reopen(&rows, account, now)?;
+                rows.revision()
+            }
         };
     }
     Ok(newest)
@@ -111,7 +125,10 @@ fn tells(
 ) -> Result<Vec<NewNotice>, DirectoryError> {
     notices::hold_account(transaction, held, account)?;
     let contact = match change {
-        Change::PutAccount(_) | Change::SetPrimaryAdmin { .. } => None,
+        Change::PutAccount(_)
+        | Change::SetPrimaryAdmin { .. }
+        | Change::CloseAccount { .. }
+        | Change::ReopenAccount { .. } => None,
         Change::PutContact(contact) => Some(&contact.id),
         Change::AssignRole(RoleAssignment { contact, role, scope, .. }) => {
             if has_role(transaction, contact, role, scope)? {
@@ -186,8 +203,8 @@ fn put_account(rows: &DirectoryRows<'_>, account: &Account) -> Result<(), Direct
     let id = account.id.as_str();
     rows.execute(
         "INSERT INTO account (id, name, name_folded, created, primary_admin, number_moves_locked,
-                              dedicated_representative, contract_addresses_cpni, marketing_approved)
-         VALUES (?1, ?2, ?3, ?4, NULL, ?5, ?6, ?7, ?8)
+                              dedicated_representative, contract_addresses_cpni, marketing_approved, closed)
+         VALUES (?1, ?2, ?3, ?4, NULL, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (id) DO UPDATE SET
              name = excluded.name, name_folded = excluded.name_folded,
              number_moves_locked = excluded.number_moves_locked,
@@ -203,6 +220,7 @@ fn put_account(rows: &DirectoryRows<'_>, account: &Account) -> Result<(), Direct
             account.cpni_exemption.dedicated_representative,
             account.cpni_exemption.contract_addresses_cpni,
             account.marketing_approved.map(|day| day.to_string()),
+            account.closed.map(Timestamp::as_microsecond),
         ),
     )?;
     rows.execute("DELETE FROM number_of_record WHERE account = ?1", [id])?;
@@ -246,7 +264,7 @@ fn check_contact(transaction: &ReadTransaction<'_>, contact: &Contact) -> Result
         .find_row("SELECT primary_admin FROM account WHERE id = ?1", [contact.account.as_str()], |row| {
             row.get::<_, Option<String>>(0)
         })?
-        .ok_or_else(|| invalid("account", "must be an account of the directory"))?;
+        .ok_or_else(shape::unknown_account)?;
     if let Some(known) = standing::find_contact(transaction, &contact.id)?
         && known.account != contact.account
     {

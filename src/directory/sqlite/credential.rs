@@ -28,7 +28,7 @@ use crate::{
 mod change;
 mod keypad;
 
-pub(super) use change::{end_of_contact, suspend_of_account, suspend_of_contact};
+pub(super) use change::{end_of_account, end_of_contact, suspend_of_account, suspend_of_contact};
 
 /// The credentials of a store, under the figures of its floor.
 #[derive(Clone, Debug)]
@@ -211,7 +211,7 @@ macro_rules! counting {
             credential_of!(),
             "JOIN credential_hash h ON h.credential = c.id ",
             $joined,
-            "WHERE p.id = :contact AND p.status = 'active' AND c.suspended_at IS NULL
+            "WHERE p.id = :contact AND p.status = 'active' AND a.closed IS NULL AND c.suspended_at IS NULL
                AND c.retired + (SELECT coalesce(sum(failures), 0) FROM credential_lane WHERE credential = c.id) < :most
              ON CONFLICT (credential, lane) DO UPDATE SET
                  failures = l.failures + 1,
@@ -290,7 +290,7 @@ fn why_not(
 ) -> Result<Tried, DirectoryError> {
     let found = transaction.find_row(
         concat!(
-            "SELECT p.status = 'active', c.id IS NOT NULL, h.credential IS NOT NULL, c.suspended_at IS NOT NULL,
+            "SELECT p.status = 'active' AND a.closed IS NULL, c.id IS NOT NULL, h.credential IS NOT NULL, c.suspended_at IS NOT NULL,
                     l.failures, l.locked_until, k.credential IS NOT NULL,
                     coalesce(k.version = c.version AND k.phc IS NOT NULL, false)
              FROM contact p
@@ -381,7 +381,7 @@ fn find_valid(
              JOIN credential c ON c.id = ",
             credential_of!(),
             "JOIN credential_hash h ON h.credential = c.id
-             WHERE p.id = ?1 AND p.status = 'active' AND c.suspended_at IS NULL"
+             WHERE p.id = ?1 AND p.status = 'active' AND a.closed IS NULL AND c.suspended_at IS NULL"
         ),
         [contact.as_str()],
         |row| Ok((row.get(0)?, CredentialVersion(revision(row, 1)?.0))),

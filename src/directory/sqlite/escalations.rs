@@ -112,6 +112,20 @@ pub(super) fn end_of_contact(
     Ok(())
 }
 
+/// Nothing of an account that is closed waits any more: each request ends as if whoever asked had taken it back.
+pub(super) fn end_of_account(
+    rows: &DirectoryRows<'_>,
+    account: &AccountId,
+    now: Timestamp,
+) -> Result<(), DirectoryError> {
+    rows.execute(
+        "UPDATE escalation SET state = 'cancelled', settled_by = contact, settled_at = ?2
+         WHERE account = ?1 AND state IN ('pending', 'approved')",
+        (account.as_str(), now.as_microsecond()),
+    )?;
+    Ok(())
+}
+
 fn settle(transaction: &WriteTransaction<'_>, settlement: &Settlement) -> Result<SettleOutcome, DirectoryError> {
     let Settlement { id, step, by, client, at } = settlement;
     let Some(filed) = find(transaction, id)? else { return Ok(SettleOutcome::Withheld(Withheld::NotFound, None)) };

@@ -58,7 +58,7 @@ pub(super) fn commit(
             return Err(invalid("row", LAST_ADMIN));
         }
     }
-    for account in plan.founded.iter().filter(|_| terms.trust_dates) {
+    for account in &plan.founded {
         remember_founded(transaction, account, terms, now)?;
     }
     Ok(Imported { revision, ..plan.imported })
@@ -109,7 +109,8 @@ fn load_account(
         return Ok(());
     }
     if let Some(account) = standing::find_account(snapshot, id)? {
-        let is_founded = terms.trust_dates && was_founded(snapshot, id, terms, now)?;
+        let counts = terms.trust_dates || account.closed.is_some();
+        let is_founded = counts && was_founded(snapshot, id, terms, now)?;
         known.accounts.insert(id.clone(), KnownAccount { account, is_founded });
     }
     Ok(())

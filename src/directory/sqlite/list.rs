@@ -1,16 +1,20 @@
 //! Reads accounts and contacts page by page, in the order of their ids.
 
 use super::{standing, transaction::ReadTransaction};
-use crate::directory::{Account, AccountId, ContactId, DirectoryError, Listed};
+use crate::directory::{Account, AccountId, AccountStatus, ContactId, DirectoryError, Listed};
 
 pub(super) fn accounts(
     snapshot: &ReadTransaction<'_>,
+    status: Option<AccountStatus>,
     after: Option<&AccountId>,
     limit: u32,
 ) -> Result<Vec<Account>, DirectoryError> {
     let after = after.map_or(BEFORE_ALL, AccountId::as_str);
-    let page: Vec<String> =
-        snapshot.rows("SELECT id FROM account WHERE id > ?1 ORDER BY id LIMIT ?2", (after, limit), |row| row.get(0))?;
+    let page: Vec<String> = snapshot.rows(
+        "SELECT id FROM account WHERE id > ?1 AND (?3 IS NULL OR (closed IS NOT NULL) = ?3) ORDER BY id LIMIT ?2",
+        (after, limit, status.map(|status| status == AccountStatus::Closed)),
+        |row| row.get(0),
+    )?;
     page.into_iter().filter_map(|id| standing::find_account(snapshot, &AccountId::new(id)).transpose()).collect()
 }
 

@@ -8,7 +8,7 @@ use super::{
     transaction::{ReadTransaction, WriteTransaction},
 };
 use crate::directory::{
-    AccountId, Actor, ContactId, DirectoryError, Listed, Revision, RoleName,
+    Account, AccountId, AccountStatus, Actor, ContactId, DirectoryError, Listed, Revision, RoleName,
     people::{
         Applied, Decided, FORGOTTEN_AT_ONCE, KeptRequest, PeopleStore, REHEARSED, REQUESTS_KEPT, RequestKey, Search,
     },
@@ -17,6 +17,16 @@ use crate::directory::{
 
 #[async_trait]
 impl PeopleStore for Store {
+    async fn search_accounts(
+        &self,
+        status: Option<AccountStatus>,
+        after: Option<&AccountId>,
+        limit: u32,
+    ) -> Result<Vec<Account>, DirectoryError> {
+        let after = after.cloned();
+        self.read(move |snapshot| list::accounts(snapshot, status, after.as_ref(), limit)).await
+    }
+
     async fn search_contacts(&self, search: &Search) -> Result<Vec<Listed>, DirectoryError> {
         let search = search.clone();
         self.read(move |snapshot| find(snapshot, &search)).await

@@ -64,7 +64,8 @@ fn start(transaction: &WriteTransaction<'_>, new: &NewReset) -> Result<ResetBehi
             .find_row("SELECT version FROM credential WHERE contact = ?1", [contact.as_str()], |row| row.get(0))?;
     let (addresses, numbers) = standing::records_of(transaction, &account)?;
     let settled = Delivery::settled(account.clone(), new.kind, addresses, numbers, new.opened);
-    let status = found.map(|contact| contact.status);
+    let is_closed = standing::is_closed(transaction, &account)?;
+    let status = found.map(|contact| if is_closed { ContactStatus::Inactive } else { contact.status });
     let behind = ResetBehind::of(new, &ResetFacts { starts, status, codes, is_settled: settled.is_some() });
     transaction.execute(
         "INSERT INTO passphrase_reset (id, account, contact, kind, client, channel, opened, due, version, tries,
@@ -163,8 +164,8 @@ fn finish(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<ResetFinished, DirectoryError> {
-    let active = standing::find_contact(transaction, contact)?;
-    if active.is_none_or(|contact| contact.status != ContactStatus::Active) {
+    let standing = standing::find_standing(transaction, contact)?;
+    if !standing.is_some_and(|standing| standing.is_active()) {
         return Ok(ResetFinished::Late);
     }
     let used = transaction.execute(

@@ -25,7 +25,7 @@ impl ReviewSource for Store {
         self.read(move |snapshot| {
             let accounts = match only {
                 Some(only) => standing::find_account(snapshot, &only)?.into_iter().collect(),
-                None => list::accounts(snapshot, after.as_ref(), limit)?,
+                None => list::accounts(snapshot, None, after.as_ref(), limit)?,
             };
             accounts.into_iter().map(|account| account_facts(snapshot, account)).collect()
         })

@@ -78,7 +78,7 @@ pub(super) fn newest() -> u32 {
 
 /// In order; a migration that was released is never edited. Additive for one minor version, so that the version
 /// before can still run beside it.
-const MIGRATIONS: [&str; 15] = [
+const MIGRATIONS: [&str; 16] = [
     include_str!("../../../migrations/0001_directory.sql"),
     include_str!("../../../migrations/0002_credentials.sql"),
     include_str!("../../../migrations/0003_marketing.sql"),
@@ -94,6 +94,7 @@ const MIGRATIONS: [&str; 15] = [
     include_str!("../../../migrations/0013_requests.sql"),
     include_str!("../../../migrations/0014_keypad.sql"),
     include_str!("../../../migrations/0015_former.sql"),
+    include_str!("../../../migrations/0016_closed.sql"),
 ];
 
 /// Only a checkpoint makes anybody wait while one process owns the file, and in a shared one a commit of another: each takes a

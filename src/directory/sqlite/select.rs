@@ -22,12 +22,13 @@ pub(super) fn find_subject(snapshot: &ReadTransaction<'_>, hints: &SubjectHints)
 }
 
 fn find_account(snapshot: &ReadTransaction<'_>, selector: &AccountSelector) -> Result<Option<String>, DirectoryError> {
-    const BY_NUMBER: &str = "SELECT account FROM number_of_record WHERE number = ?1 LIMIT 2";
+    // Name and number of a closed account may be another's by now.
+    const BY_NUMBER: &str = "SELECT n.account FROM number_of_record n JOIN account a ON a.id = n.account AND a.closed IS NULL WHERE n.number = ?1 LIMIT 2";
     match selector {
         AccountSelector::Id(id) => only(snapshot, "SELECT id FROM account WHERE id = ?1 LIMIT 2", [id.as_str()]),
         AccountSelector::NumberOfRecord(number) => only(snapshot, BY_NUMBER, [number.as_str()]),
         AccountSelector::Name(name) => {
-            only(snapshot, "SELECT id FROM account WHERE name_folded = ?1 LIMIT 2", [folded(name)])
+            only(snapshot, "SELECT id FROM account WHERE name_folded = ?1 AND closed IS NULL LIMIT 2", [folded(name)])
         }
         // No number is empty, so this finds nobody, by the same work.
         AccountSelector::Nothing => only(snapshot, BY_NUMBER, [""]),

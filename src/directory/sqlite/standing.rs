@@ -22,11 +22,11 @@ pub(super) fn find_standing(
         concat!(
             "SELECT p.id, p.account, p.first_name, p.last_name, p.email, p.extension, p.user_id, p.status, p.created,
                     a.name, a.created, a.primary_admin, a.number_moves_locked, a.dedicated_representative,
-                    a.contract_addresses_cpni, a.marketing_approved,
+                    a.contract_addresses_cpni, a.marketing_approved, a.closed,
                     (SELECT c.version FROM credential c JOIN credential_hash h ON h.credential = c.id
                      WHERE c.id = ",
             credential_of!(),
-            "AND p.status = 'active' AND c.suspended_at IS NULL),
+            "AND p.status = 'active' AND a.closed IS NULL AND c.suspended_at IS NULL),
                     (SELECT max(c.set_at, coalesce(k.set_at, c.set_at)) FROM credential c
                      LEFT JOIN credential_keypad k ON k.credential = c.id WHERE c.contact = p.id),
                     (SELECT set_at FROM credential
@@ -42,10 +42,10 @@ pub(super) fn find_standing(
                 account: account_of(row, AccountId::new(row.get::<_, String>(1)?), 9)?,
                 assignments: Vec::new(),
                 enrolment: Enrolment {
-                    current: optional_revision(row, 16)?.map(|version| CredentialVersion(version.0)),
-                    last_set: optional_timestamp(row, 17)?.max(optional_timestamp(row, 18)?),
+                    current: optional_revision(row, 17)?.map(|version| CredentialVersion(version.0)),
+                    last_set: optional_timestamp(row, 18)?.max(optional_timestamp(row, 19)?),
                 },
-                revision: optional_revision(row, 19)?.unwrap_or_default(),
+                revision: optional_revision(row, 20)?.unwrap_or_default(),
             })
         },
     )?;
@@ -97,7 +97,7 @@ pub(super) fn find_account(
 ) -> Result<Option<Account>, DirectoryError> {
     let found = snapshot.find_row(
         "SELECT name, created, primary_admin, number_moves_locked, dedicated_representative,
-                contract_addresses_cpni, marketing_approved
+                contract_addresses_cpni, marketing_approved, closed
          FROM account WHERE id = ?1",
         [account.as_str()],
         |row| account_of(row, account.clone(), 0),
@@ -121,6 +121,7 @@ fn account_of(row: &Row<'_>, id: AccountId, first: usize) -> rusqlite::Result<Ac
             contract_addresses_cpni: row.get(first + 5)?,
         },
         marketing_approved: row.get::<_, Option<String>>(first + 6)?.map(|_| date(row, first + 6)).transpose()?,
+        closed: optional_timestamp(row, first + 7)?,
     })
 }
 
@@ -133,12 +134,22 @@ fn with_records(snapshot: &ReadTransaction<'_>, account: Account) -> Result<Acco
     })
 }
 
-/// The addresses and numbers of record of an account; none if there is no such account.
+/// Whether the account is closed.
+pub(super) fn is_closed(snapshot: &ReadTransaction<'_>, account: &AccountId) -> Result<bool, DirectoryError> {
+    let found =
+        snapshot
+            .find_row("SELECT closed IS NOT NULL FROM account WHERE id = ?1", [account.as_str()], |row| row.get(0))?;
+    Ok(found.unwrap_or_default())
+}
+
+/// The addresses and numbers of record to which something may be sent; none if there is no such account, or it is closed. Either
+/// takes the same work.
 pub(super) fn records_of(
     snapshot: &ReadTransaction<'_>,
     account: &AccountId,
 ) -> Result<(Vec<AddressOfRecord>, Vec<NumberOfRecord>), DirectoryError> {
-    Ok((addresses_of(snapshot, account)?, numbers_of(snapshot, account)?))
+    let (addresses, numbers) = (addresses_of(snapshot, account)?, numbers_of(snapshot, account)?);
+    Ok(if is_closed(snapshot, account)? { (Vec::new(), Vec::new()) } else { (addresses, numbers) })
 }
 
 fn numbers_of(snapshot: &ReadTransaction<'_>, account: &AccountId) -> Result<Vec<NumberOfRecord>, DirectoryError> {

@@ -21,6 +21,7 @@ fn account(primary_admin: &str) -> Account {
         number_moves_locked: false,
         cpni_exemption: CpniExemption::default(),
         marketing_approved: None,
+        closed: None,
     }
 }
 

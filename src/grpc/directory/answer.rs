@@ -2,7 +2,7 @@
 
 use super::{ask::page_token, mask::Mask, pb};
 use crate::{
-    directory::{self, AddressKind, ContactStatus, Listed, RoleAssignment, Scope},
+    directory::{self, AccountStatus, AddressKind, ContactStatus, Listed, RoleAssignment, Scope},
     grpc::answer::timestamp,
     manage::directory::{Outcome, Told},
     people::etag,
@@ -82,6 +82,11 @@ pub(super) fn create_account(told: &Told) -> pb::CreateAccountResponse {
 pub(super) fn update_account(told: &Told) -> pb::UpdateAccountResponse {
     let Written { decision_id, answer, field, account, changed, .. } = written(told);
     pb::UpdateAccountResponse { decision_id, answer, field, account, changed }
+}
+
+pub(super) fn deactivate_account(told: &Told) -> pb::DeactivateAccountResponse {
+    let Written { decision_id, answer, field, account, changed, .. } = written(told);
+    pb::DeactivateAccountResponse { decision_id, answer, field, account, changed }
 }
 
 pub(super) fn deactivate_site(told: &Told) -> pb::DeactivateSiteResponse {
@@ -181,6 +186,10 @@ fn account(account: &directory::Account, mask: &Mask) -> pb::Account {
     let addresses = account.addresses_of_record.iter().filter(|_| mask.has("addresses_of_record"));
     let sites = account.sites.iter().filter(|_| mask.has("sites"));
     let exemption = &account.cpni_exemption;
+    let status = match account.status() {
+        AccountStatus::Active => pb::AccountStatus::Active,
+        AccountStatus::Closed => pb::AccountStatus::Closed,
+    };
     pb::Account {
         id: account.id.to_string(),
         name: text("name", Some(account.name.clone())),
@@ -201,6 +210,8 @@ fn account(account: &directory::Account, mask: &Mask) -> pb::Account {
         }),
         marketing_approved_on: text("marketing_approved_on", account.marketing_approved.map(|day| day.to_string())),
         etag: etag::of_account(account),
+        status: if mask.has("status") { status.into() } else { 0 },
+        closed_at: account.closed.filter(|_| mask.has("closed_at")).map(timestamp),
     }
 }
 

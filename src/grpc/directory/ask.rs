@@ -2,7 +2,7 @@
 
 use super::{mask::Mask, pb};
 use crate::{
-    directory::{AccountId, ContactId, ContactStatus, RoleName},
+    directory::{AccountId, AccountStatus, ContactId, ContactStatus, RoleName},
     grpc::{
         ask::{Invalid, Parsed, given, text, visible, within, zero},
         limits::{self, Limit},
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The fields of Account that a read mask may name.
-const ACCOUNT_FIELDS: [&str; 11] = [
+const ACCOUNT_FIELDS: [&str; 13] = [
     "id",
     "name",
     "created_at",
@@ -23,6 +23,8 @@ const ACCOUNT_FIELDS: [&str; 11] = [
     "cpni_exemption",
     "marketing_approved_on",
     "etag",
+    "status",
+    "closed_at",
 ];
 
 /// The fields of Contact that a read mask may name.
@@ -54,7 +56,15 @@ pub(super) fn list_accounts(request: &pb::ListAccountsRequest) -> Parsed<(Wanted
     let limit = page_size(request.page_size)?;
     let after = after(&request.page_token, limits::LIST_ACCOUNTS_PAGE_TOKEN)?.map(AccountId::new);
     let mask = Mask::of_read(request.read_mask.as_ref(), &ACCOUNT_FIELDS)?;
-    Ok((Wanted::Accounts { after, limit }, limit, mask))
+    let status = match &request.filter {
+        None => None,
+        Some(filter) => match filter.status() {
+            pb::AccountStatus::Active => Some(AccountStatus::Active),
+            pb::AccountStatus::Closed => Some(AccountStatus::Closed),
+            pb::AccountStatus::Unspecified => zero("filter.status", filter.status, None)?,
+        },
+    };
+    Ok((Wanted::Accounts { status, after, limit }, limit, mask))
 }
 
 pub(super) fn get_contact(request: &pb::GetContactRequest) -> Parsed<(Wanted, Mask)> {

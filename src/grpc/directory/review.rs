@@ -94,6 +94,7 @@ fn part(of_this: &pb::ReviewAccountResponse, found: &Part) -> pb::ReviewAccountR
         findings: found.findings.iter().map(finding).collect(),
         accounts: found.accounts,
         contacts: found.contacts,
+        closed_accounts: found.closed_accounts,
         ..of_this.clone()
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn ada() -> Profile {
         number_moves_locked: false,
         cpni_exemption: CpniExemption::default(),
         marketing_approved: None,
+        closed: None,
     };
     let contact = Contact {
         id: ContactId::new("c-ada"),

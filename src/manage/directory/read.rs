@@ -3,7 +3,7 @@
 use super::{Asked, Found, ManageError, Managing, Outcome, Shown, Told};
 use crate::{
     audit::ended,
-    directory::{Account, AccountId, ContactId, ContactStatus, Listed, RoleName, people::Search},
+    directory::{Account, AccountId, AccountStatus, ContactId, ContactStatus, Listed, RoleName, people::Search},
     people::{Agent, Asking, Matter, Refusal},
 };
 
@@ -14,6 +14,8 @@ pub enum Wanted {
     Account(AccountId),
     /// Accounts after one, in the order of their ids.
     Accounts {
+        /// Of this status.
+        status: Option<AccountStatus>,
         /// After this one.
         after: Option<AccountId>,
         /// At most so many.
@@ -102,7 +104,9 @@ impl Managing {
     async fn look_up(&self, asking: &Asking<'_>, wanted: &Wanted) -> Result<Result<Shown, Refusal>, ManageError> {
         Ok(match wanted {
             Wanted::Account(id) => self.account(asking, id).await?.map(|account| accounts(vec![account])),
-            Wanted::Accounts { after, limit } => self.accounts(asking, after.as_ref(), *limit).await?.map(accounts),
+            Wanted::Accounts { status, after, limit } => {
+                self.accounts(asking, *status, after.as_ref(), *limit).await?.map(accounts)
+            }
             Wanted::Contact(id) => self.contact(asking, id).await?.map(|listed| contacts(vec![listed])),
             Wanted::Contacts { account, filter, after, limit } => match self.account(asking, account).await? {
                 Err(refusal) => Err(refusal),
@@ -125,6 +129,7 @@ impl Managing {
     async fn accounts(
         &self,
         asking: &Asking<'_>,
+        status: Option<AccountStatus>,
         after: Option<&AccountId>,
         limit: u32,
     ) -> Result<Result<Vec<Account>, Refusal>, ManageError> {
@@ -133,8 +138,10 @@ impl Managing {
             Agent::Person(verified) => {
                 let own = verified.account();
                 let account = self.account(asking, own).await?;
-                Ok(account
-                    .map(|account| if after.is_none_or(|after| after < own) { vec![account] } else { Vec::new() }))
+                Ok(account.map(|account| {
+                    let is_wanted = status.is_none_or(|status| status == account.status());
+                    if is_wanted && after.is_none_or(|after| after < own) { vec![account] } else { Vec::new() }
+                }))
             }
             Agent::System(_) => {
                 let may = asking
@@ -142,7 +149,7 @@ impl Managing {
                     .or_else(|_| asking.may(&Matter::of("account.view", None)));
                 match may {
                     Err(refusal) => Ok(Err(refusal)),
-                    Ok(()) => Ok(Ok(self.directory.list_accounts(after, limit).await?)),
+                    Ok(()) => Ok(Ok(self.people.search_accounts(status, after, limit).await?)),
                 }
             }
         }

@@ -59,6 +59,7 @@ impl FixtureAccount {
                 number_moves_locked: self.number_moves_locked,
                 cpni_exemption: CpniExemption { dedicated_representative: exempt, contract_addresses_cpni: exempt },
                 marketing_approved: self.marketing_approved.then_some(civil::date(1970, 1, 1)),
+                closed: None,
             },
             contact: Contact {
                 id: contact.clone(),

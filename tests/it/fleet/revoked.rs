@@ -7,8 +7,8 @@ use countersign::{
     directory::tail::HARD_TTL,
     grpc::proto::countersign::{
         admin::v1::{
-            Assignment, CredentialSelector, DeactivateContactRequest, RevokeRoleRequest, SetPassphraseRequest,
-            admin_service_client::AdminServiceClient,
+            Assignment, CredentialSelector, DeactivateContactRequest, RevokeRoleRequest, SetAccountStatusRequest,
+            SetPassphraseRequest, admin_service_client::AdminServiceClient,
         },
         v1::{
             Channel::{Phone, Portal},
@@ -48,9 +48,11 @@ enum Taken {
     Role,
     Passphrase,
     Interaction,
+    /// With everybody of it: played last, since it takes the others, too.
+    Account,
 }
 
-const ALL: [Taken; 4] = [Taken::Contact, Taken::Role, Taken::Passphrase, Taken::Interaction];
+const ALL: [Taken; 5] = [Taken::Contact, Taken::Role, Taken::Passphrase, Taken::Interaction, Taken::Account];
 
 /// Those who prove themselves by a passphrase.
 const CALLERS: [u32; 2] = [3, 4];
@@ -71,6 +73,7 @@ impl Taken {
             Self::Role => 2,
             Self::Passphrase => CALLERS[0],
             Self::Interaction => CALLERS[1],
+            Self::Account => 0,
         })
     }
 
@@ -82,7 +85,7 @@ impl Taken {
     async fn granted(self, fleet: &Fleet, round: usize) -> Question {
         let (customer, call) = (world::large(round), self.call(round));
         let (account, contact) = (customer.account(), self.whose(customer));
-        let question = if let Self::Contact | Self::Role = self {
+        let question = if let Self::Contact | Self::Role | Self::Account = self {
             ask(Portal, "account.view").by_contact_of(&account, &contact).logged_in()
         } else {
             let client = &fleet.nodes[round % NODES].client;
@@ -116,6 +119,10 @@ impl Taken {
                 let credential = Some(CredentialSelector { account_id: customer.account(), contact_id, keypad: false });
                 let passphrase = "gravel lantern seven quiet meadow".to_owned();
                 admin.set_passphrase(SetPassphraseRequest { credential, passphrase, operator }).await.unwrap();
+            }
+            Self::Account => {
+                let request = SetAccountStatusRequest { id: customer.account(), closed: true, operator };
+                assert!(admin.set_account_status(request).await.unwrap().into_inner().changed);
             }
             Self::Interaction => {
                 let interaction_id = self.call(round);
@@ -209,7 +216,8 @@ async fn with_the_change_log_cut_off_nothing_is_allowed_beyond_the_hard_ttl() {
     // People can be looked up, and the log cannot be read.
     people.sql("ALTER FUNCTION countersign.look SECURITY DEFINER").await;
     let mut questions = Vec::new();
-    for taken in ALL {
+    // To close the account would take all the others away with it.
+    for taken in ALL.into_iter().filter(|taken| *taken != Taken::Account) {
         questions.push((taken, taken.granted(&fleet, 0).await));
     }
     people.sql("REVOKE SELECT ON countersign.change_log FROM countersign_sidecar").await;

@@ -73,6 +73,7 @@ impl Customer {
             number_moves_locked: false,
             cpni_exemption: CpniExemption::default(),
             marketing_approved: None,
+            closed: None,
         });
         let admin = Change::SetPrimaryAdmin {
             account: AccountId::new(self.account()),

@@ -119,6 +119,10 @@ pub async fn send(client: &Client, field: &str, max: Max, length: usize) -> Resu
                 UpdateAccountRequest { actor, account_id, profile, update_mask, etag, validate_only, request_id };
             patiently(stub.update_account(client.with_token(request))).await.map(drop)
         }
+        "DeactivateAccountRequest" => {
+            let request = DeactivateAccountRequest { actor, account_id, etag, validate_only, request_id };
+            patiently(stub.deactivate_account(client.with_token(request))).await.map(drop)
+        }
         "DeactivateSiteRequest" => {
             let site_id = or("site_id", sample::SITE_HQ);
             let request = DeactivateSiteRequest { actor, account_id, site_id, etag, validate_only, request_id };

@@ -148,7 +148,9 @@ fn batch<'c>(changes: &'c [Change], held: &Before) -> Option<(Batch<'c>, Vec<Acc
             | Change::PutAccount(_)
             | Change::RevokeRole { .. }
             | Change::SuspendPassphrase { .. }
-            | Change::SetPrimaryAdmin { .. } => return None,
+            | Change::SetPrimaryAdmin { .. }
+            | Change::CloseAccount { .. }
+            | Change::ReopenAccount { .. } => return None,
         }
     }
     let of_contacts: BTreeSet<_> = contacts.iter().map(|contact| &contact.id).collect();

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     directory::{
-        AccountId, ContactStatus,
+        AccountId, AccountStatus, ContactStatus,
         credential::{BETWEEN_UNLOCKS, Unlocked},
         postgres::{notices, standing},
-        shape::invalid,
+        shape::{CLOSED, invalid},
     },
     notice::{Kind, NewNotice},
 };
@@ -130,6 +130,7 @@ pub(super) async fn reopen(
                 (c.retired + (SELECT sum(failures) FROM countersign.credential_lane WHERE credential = c.id))::int
          FROM countersign.credential c
          JOIN countersign.contact p ON p.id = $1 AND p.status = 'active'
+         JOIN countersign.account a ON a.id = p.account AND a.closed IS NULL
          JOIN countersign.credential_lane l ON l.credential = c.id AND l.lane = ''::bytea AND l.failures >= $3
          WHERE c.id = $2",
     );
@@ -184,6 +185,7 @@ pub(super) async fn unlock(
                 coalesce(c.unlocked_at > coalesce($3, clock_timestamp()) - make_interval(secs => $4), false)
          FROM countersign.credential c
          JOIN countersign.contact p ON p.id = $1 AND p.status = 'active'
+         JOIN countersign.account a ON a.id = p.account AND a.closed IS NULL
          JOIN countersign.credential_lane l ON l.credential = c.id AND l.lane = ''::bytea
               AND l.locked_until > coalesce($3, clock_timestamp())
          WHERE c.id = $2",
@@ -257,8 +259,9 @@ async fn forget_lines(rows: &mut DirectoryRows<'_>, contact: &ContactId) -> Resu
     rows.execute(forget.bind(contact.as_str())).await.map(drop)
 }
 
+/// The account of whoever is to get a passphrase.
 pub(super) async fn account_of(reading: &mut Reading, owner: &Owner) -> Result<AccountId, DirectoryError> {
-    match owner {
+    let account = match owner {
         Owner::Account(account) => match standing::find_account(reading, account).await? {
             Some(_) => Ok(account.clone()),
             None => Err(invalid("account", "is unknown")),
@@ -268,5 +271,9 @@ pub(super) async fn account_of(reading: &mut Reading, owner: &Owner) -> Result<A
             Some(_) => Err(invalid("contact", "is inactive")),
             None => Err(invalid("contact", "is unknown")),
         },
+    }?;
+    match standing::find_account(reading, &account).await? {
+        Some(found) if found.status() == AccountStatus::Closed => Err(invalid("account", CLOSED)),
+        Some(_) | None => Ok(account),
     }
 }

@@ -10,7 +10,10 @@ use super::{
     credential_of, invalid, keypad, standing,
 };
 use crate::{
-    directory::credential::{BETWEEN_UNLOCKS, Unlocked},
+    directory::{
+        credential::{BETWEEN_UNLOCKS, Unlocked},
+        shape::CLOSED,
+    },
     notice::{Kind, NewNotice},
 };
 
@@ -126,7 +129,7 @@ pub(super) fn reopen(
              JOIN credential c ON c.id = ",
             credential_of!(),
             "JOIN credential_lane l ON l.credential = c.id AND l.lane = x'' AND l.failures >= ?2
-             WHERE p.id = ?1 AND p.status = 'active'"
+             WHERE p.id = ?1 AND p.status = 'active' AND a.closed IS NULL"
         ),
         (contact.as_str(), floor.failures_to_close),
         |row| {
@@ -185,7 +188,7 @@ pub(super) fn unlock(
              JOIN credential c ON c.id = ",
             credential_of!(),
             "JOIN credential_lane l ON l.credential = c.id AND l.lane = x'' AND l.locked_until > ?2
-             WHERE p.id = ?1 AND p.status = 'active'"
+             WHERE p.id = ?1 AND p.status = 'active' AND a.closed IS NULL"
         ),
         (contact.as_str(), now.as_microsecond()),
         |row| {
@@ -258,6 +261,21 @@ pub(in crate::directory::sqlite) fn end_of_contact(
     keypad::end_of_contact(rows, contact)
 }
 
+/// Ends every passphrase of an account that is closed, its own one, too, and forgets from where its people called (S12).
+pub(in crate::directory::sqlite) fn end_of_account(
+    rows: &DirectoryRows<'_>,
+    account: &AccountId,
+) -> Result<(), DirectoryError> {
+    let id = account.as_str();
+    rows.execute("DELETE FROM verified_line WHERE contact IN (SELECT id FROM contact WHERE account = ?1)", [id])?;
+    rows.execute("UPDATE credential SET version = ?2 WHERE account = ?1", (id, version(rows)?))?;
+    rows.execute(
+        "DELETE FROM credential_hash WHERE credential IN (SELECT id FROM credential WHERE account = ?1)",
+        [id],
+    )?;
+    keypad::end_of_account(rows, account)
+}
+
 /// The revision of a change, as SQLite counts.
 pub(super) fn version(rows: &DirectoryRows<'_>) -> Result<i64, DirectoryError> {
     i64::try_from(rows.revision().0).map_err(|_| super::super::defect("a revision that SQLite cannot count to"))
@@ -269,8 +287,9 @@ fn end(rows: &DirectoryRows<'_>, id: i64) -> Result<(), DirectoryError> {
     keypad::end(rows, Some(id))
 }
 
+/// The account of whoever is to get a passphrase.
 pub(super) fn account_of(snapshot: &ReadTransaction<'_>, owner: &Owner) -> Result<AccountId, DirectoryError> {
-    match owner {
+    let account = match owner {
         Owner::Account(account) => match standing::find_account(snapshot, account)? {
             Some(_) => Ok(account.clone()),
             None => Err(invalid("account", "is unknown")),
@@ -280,5 +299,6 @@ pub(super) fn account_of(snapshot: &ReadTransaction<'_>, owner: &Owner) -> Resul
             Some(_) => Err(invalid("contact", "is inactive")),
             None => Err(invalid("contact", "is unknown")),
         },
-    }
+    }?;
+    if standing::is_closed(snapshot, &account)? { Err(invalid("account", CLOSED)) } else { Ok(account) }
 }

@@ -87,6 +87,15 @@ pub(super) fn end(rows: &DirectoryRows<'_>, id: Option<i64>) -> Result<(), Direc
     rows.execute("UPDATE credential_keypad SET phc = NULL WHERE credential = ?1", [id]).map(drop)
 }
 
+/// The same, for everybody of an account.
+pub(super) fn end_of_account(rows: &DirectoryRows<'_>, account: &AccountId) -> Result<(), DirectoryError> {
+    rows.execute(
+        "UPDATE credential_keypad SET phc = NULL WHERE credential IN (SELECT id FROM credential WHERE account = ?1)",
+        [account.as_str()],
+    )
+    .map(drop)
+}
+
 /// The same, for a contact.
 pub(super) fn end_of_contact(rows: &DirectoryRows<'_>, contact: &ContactId) -> Result<(), DirectoryError> {
     rows.execute(

@@ -47,6 +47,16 @@ pub(in crate::grpc::directory) fn update_account(
     Ok(wanted(Wish::UpdateAccount { account, fields }, etag, request.validate_only, request))
 }
 
+pub(in crate::grpc::directory) fn deactivate_account(
+    request: &pb::DeactivateAccountRequest,
+    request_id: &str,
+) -> Parsed<Wanted> {
+    correlated(request_id, limits::DEACTIVATE_ACCOUNT_REQUEST_ID)?;
+    let account = AccountId::new(id("account_id", &request.account_id, limits::DEACTIVATE_ACCOUNT_ID)?);
+    let etag = etag(&request.etag, limits::DEACTIVATE_ACCOUNT_ETAG)?;
+    Ok(wanted(Wish::DeactivateAccount { account }, etag, request.validate_only, request))
+}
+
 pub(in crate::grpc::directory) fn deactivate_site(
     request: &pb::DeactivateSiteRequest,
     request_id: &str,

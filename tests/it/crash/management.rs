@@ -15,7 +15,8 @@ use countersign::{
     clock::SystemClock,
     grpc::proto::countersign::v1::{
         AccountProfile, AccountSelector, AddressOfRecord, ApproveEscalationRequest, AssignRoleRequest,
-        CancelEscalationRequest, ContactProfile, ContactSelector, CreateAccountRequest, CreateContactRequest, Decision,
+        CancelEscalationRequest, ContactProfile, ContactSelector, CreateAccountRequest, CreateContactRequest,
+        DeactivateAccountRequest, Decision,
         DirectoryActor, DirectoryAnswer, EscalationFilter, Interaction, ListEscalationsRequest, PassphraseAnswer,
         PassphraseKind, ResetTarget, Site, StartResetRequest, Subject, SystemActor, account_selector,
         address_of_record, contact_selector, directory_actor, directory_service_client::DirectoryServiceClient,
@@ -252,6 +253,19 @@ async fn founding(client: Client, told: Arc<Told>) {
         let answer = answer.into_inner();
         assert_eq!(answer.answer(), DirectoryAnswer::Done, "{answer:?}");
         told.note(answer.decision_id);
+        // Every other one is closed again.
+        if number % 2 == 1 {
+            let close = DeactivateAccountRequest {
+                actor: actor(),
+                account_id: format!("acc-new-{number}"),
+                request_id: request("close"),
+                ..DeactivateAccountRequest::default()
+            };
+            let Ok(answer) = stub.deactivate_account(client.with_token(close)).await else { return };
+            let answer = answer.into_inner();
+            assert_eq!(answer.answer(), DirectoryAnswer::Done, "{answer:?}");
+            told.note(answer.decision_id);
+        }
         told.founded.fetch_add(1, Ordering::SeqCst);
         *told.founding.lock().unwrap() = None;
     }
@@ -280,7 +294,7 @@ async fn by_sql(address: postgres::Address, told: Arc<Told>) {
 }
 
 /// What must be nowhere, and how often it is there: each is named by what it would mean.
-const NEVER: [(&str, &str); 11] = [
+const NEVER: [(&str, &str); 12] = [
     (
         "an account that is half there",
         "SELECT count(*) FROM @account a WHERE id LIKE 'acc-new-%' AND (
@@ -301,6 +315,14 @@ const NEVER: [(&str, &str); 11] = [
                 <> (SELECT count(*) FROM @change_log c WHERE c.account = a.id AND kind = 'put_contact')
              OR (SELECT count(*) FROM @role_assignment r WHERE r.account = a.id)
                 <> (SELECT count(*) FROM @change_log c WHERE c.account = a.id AND kind = 'assign_role'))",
+    ),
+    (
+        "an account that was closed twice, past the log, or without telling anybody",
+        "SELECT count(*) FROM @account a WHERE id LIKE 'acc-new-%' AND (
+             (SELECT count(*) FROM @change_log c WHERE c.account = a.id AND kind = 'close_account')
+             <> CASE WHEN closed IS NULL THEN 0 ELSE 1 END
+             OR closed IS NOT NULL
+                AND NOT EXISTS (SELECT 1 FROM @notice n WHERE n.account = a.id AND n.kind = 'account_closed'))",
     ),
     (
         "a notice of a change that is not in the log",

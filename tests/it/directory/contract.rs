@@ -141,7 +141,11 @@ pub(super) async fn a_standing_holds_what_was_put(directory: Sampled) {
             Change::AssignRole(put) => {
                 assert_eq!(load(&*directory, put.contact.as_str()).await.assignments, [put]);
             }
-            Change::RevokeRole { .. } | Change::SetPrimaryAdmin { .. } | Change::SuspendPassphrase { .. } => {}
+            Change::RevokeRole { .. }
+            | Change::SetPrimaryAdmin { .. }
+            | Change::SuspendPassphrase { .. }
+            | Change::CloseAccount { .. }
+            | Change::ReopenAccount { .. } => {}
         }
     }
     assert!(load(&*directory, sample::JUNE).await.assignments.is_empty());

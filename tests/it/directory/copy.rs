@@ -169,6 +169,7 @@ async fn everything(store: &Store) {
         dedicated_representative: None,
         contract_addresses_cpni: None,
         marketing_approved: countersign::directory::import::Told::Nothing,
+        closed: None,
     });
     let terms = Terms { trust_dates: true, import: "import-1".into(), ..Terms::default() };
     store.import(vec![founded], &terms, Actor::Sidecar, now()).await.unwrap();

@@ -427,6 +427,7 @@ async fn an_import_tells_of_addresses_and_sums_up_the_rest() {
             dedicated_representative: None,
             contract_addresses_cpni: None,
             marketing_approved: Told::default(),
+            closed: None,
         }));
         let terms = Terms { import: "one".into(), ..Terms::default() };
         store.import(rows, &terms, Actor::Operator("root".into()), now()).await.unwrap();

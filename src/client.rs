@@ -63,6 +63,8 @@ pub enum Rpc {
     UpdateContact,
     /// `DirectoryService.DeactivateContact`.
     DeactivateContact,
+    /// `DirectoryService.ReactivateContact`.
+    ReactivateContact,
     /// `DirectoryService.AssignRole`.
     AssignRole,
     /// `DirectoryService.RevokeRole`.
@@ -85,7 +87,7 @@ pub enum Rpc {
 
 impl Rpc {
     /// Every RPC.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Authorize,
         Self::BatchAuthorize,
         Self::EndInteraction,
@@ -113,6 +115,7 @@ impl Rpc {
         Self::CreateContact,
         Self::UpdateContact,
         Self::DeactivateContact,
+        Self::ReactivateContact,
         Self::AssignRole,
         Self::RevokeRole,
         Self::TransferPrimaryAdmin,
@@ -155,6 +158,7 @@ impl Rpc {
             Self::CreateContact => "CreateContact",
             Self::UpdateContact => "UpdateContact",
             Self::DeactivateContact => "DeactivateContact",
+            Self::ReactivateContact => "ReactivateContact",
             Self::AssignRole => "AssignRole",
             Self::RevokeRole => "RevokeRole",
             Self::TransferPrimaryAdmin => "TransferPrimaryAdmin",
@@ -198,6 +202,7 @@ impl Rpc {
             | Self::CreateContact
             | Self::UpdateContact
             | Self::DeactivateContact
+            | Self::ReactivateContact
             | Self::AssignRole
             | Self::RevokeRole
             | Self::TransferPrimaryAdmin

@@ -154,6 +154,22 @@ impl pb::directory_service_server::DirectoryService for Directories {
         self.reception.respond(&asked, outcome).await
     }
 
+    async fn reactivate_contact(
+        &self,
+        request: Request<pb::ReactivateContactRequest>,
+    ) -> Result<Response<pb::ReactivateContactResponse>, Status> {
+        let asked = self.reception.asked(Rpc::ReactivateContact, &request, &request.get_ref().request_id)?;
+        let outcome = |place| async {
+            let mut request = request.into_inner();
+            let (actor, request_id) = (request.actor.take(), std::mem::take(&mut request.request_id));
+            may_ask(&asked, actor.as_ref())?;
+            let wanted = wish::reactivate_contact(&request, &request_id, actor.as_ref())?;
+            let by = actor::asked(&asked, actor, request_id, place)?;
+            Ok::<_, Refused>(answer::reactivate_contact(&self.managing.write(by, wanted).await?))
+        };
+        self.reception.respond(&asked, outcome).await
+    }
+
     async fn assign_role(
         &self,
         request: Request<pb::AssignRoleRequest>,

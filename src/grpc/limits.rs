@@ -130,6 +130,9 @@ limits! {
     DEACTIVATE_CONTACT_ID = Bytes(64) of "DeactivateContactRequest.contact_id";
     DEACTIVATE_CONTACT_ETAG = Bytes(64) of "DeactivateContactRequest.etag";
     DEACTIVATE_CONTACT_REQUEST_ID = Bytes(128) of "DeactivateContactRequest.request_id";
+    REACTIVATE_CONTACT_ID = Bytes(64) of "ReactivateContactRequest.contact_id";
+    REACTIVATE_CONTACT_ETAG = Bytes(64) of "ReactivateContactRequest.etag";
+    REACTIVATE_CONTACT_REQUEST_ID = Bytes(128) of "ReactivateContactRequest.request_id";
     ASSIGN_ROLE_ID = Bytes(64) of "AssignRoleRequest.contact_id";
     ASSIGN_ROLE_ROLE = Bytes(64) of "AssignRoleRequest.role";
     ASSIGN_ROLE_SITE = Bytes(64) of "AssignRoleRequest.site_id";

@@ -28,6 +28,11 @@ pub enum Wish {
         /// Who.
         contact: ContactId,
     },
+    /// A contact who left is back.
+    ReactivateContact {
+        /// Who.
+        contact: ContactId,
+    },
     /// A role is to be granted.
     AssignRole {
         /// To whom.
@@ -175,6 +180,7 @@ impl Wish {
             Self::CreateContact { contact, .. }
             | Self::UpdateContact { contact, .. }
             | Self::DeactivateContact { contact }
+            | Self::ReactivateContact { contact }
             | Self::AssignRole { contact, .. }
             | Self::RevokeRole { contact, .. }
             | Self::TransferPrimaryAdmin { contact, .. } => Some(contact),
@@ -201,6 +207,7 @@ impl Wish {
             | Self::ReportRerouting { account, .. } => Some(account),
             Self::UpdateContact { .. }
             | Self::DeactivateContact { .. }
+            | Self::ReactivateContact { .. }
             | Self::AssignRole { .. }
             | Self::RevokeRole { .. } => None,
         }
@@ -214,6 +221,7 @@ impl Wish {
             Self::CreateContact { .. }
             | Self::UpdateContact { .. }
             | Self::DeactivateContact { .. }
+            | Self::ReactivateContact { .. }
             | Self::TransferPrimaryAdmin { .. }
             | Self::CreateAccount { .. }
             | Self::UpdateAccount { .. }
@@ -238,6 +246,7 @@ impl Wish {
             Self::DeactivateAccount { .. } => vec!["closed_at".to_owned()],
             Self::CreateContact { .. }
             | Self::DeactivateContact { .. }
+            | Self::ReactivateContact { .. }
             | Self::AssignRole { .. }
             | Self::RevokeRole { .. }
             | Self::TransferPrimaryAdmin { .. }

@@ -86,6 +86,11 @@ fn granted(asking: &Asking<'_>, wish: &Wish, facts: Facts, seen: Option<&str>) -
             saw(seen, &etag::of_contact(&target))?;
             deactivate(asking, &account, target, another_admin)
         }
+        Wish::ReactivateContact { .. } => {
+            let (_, target) = target(asking, facts, "user.change", None)?;
+            saw(seen, &etag::of_contact(&target))?;
+            reactivate(asking, target)
+        }
         Wish::AssignRole { role, scope, .. } => {
             let (_, target) = target(asking, facts, GRANTS, Some((role, scope)))?;
             saw(seen, &etag::of_contact(&target))?;
@@ -204,6 +209,26 @@ fn deactivate(asking: &Asking<'_>, account: &Account, target: Listed, another_ad
     }
     let contact = Contact { status: ContactStatus::Inactive, ..contact };
     Ok(Plan::contact(vec![Change::PutContact(contact.clone())], contact, roles))
+}
+
+/// Who comes back has nothing that he had, so that to bring him back gives nobody power; whoever grants him a role anew is asked
+/// for that, and it waits through a cool-off (A31). Only who may all that he could do brings him back all the same: by the login of
+/// somebody who was an administrator, others might let one in.
+fn reactivate(asking: &Asking<'_>, target: Listed) -> Result<Plan, Refusal> {
+    let Listed { contact, roles } = target;
+    if contact.status == ContactStatus::Active {
+        return Ok(Plan::contact(Vec::new(), contact, roles));
+    }
+    if let Some(beyond) = roles.iter().find(|assignment| !covers(asking, &assignment.role, &assignment.scope)) {
+        return Err(exceeds(&beyond.role, &beyond.scope));
+    }
+    let revoke = |assignment: RoleAssignment| {
+        let RoleAssignment { contact, role, scope, .. } = assignment;
+        Change::RevokeRole { contact, role, scope }
+    };
+    let contact = Contact { status: ContactStatus::Active, ..contact };
+    let changes = roles.into_iter().map(revoke).chain([Change::PutContact(contact.clone())]).collect();
+    Ok(Plan::contact(changes, contact, Vec::new()))
 }
 
 fn assign(asking: &Asking<'_>, target: Listed, role: &RoleName, scope: &Scope) -> Result<Plan, Refusal> {

@@ -179,6 +179,7 @@ async fn send(client: &Client, limit: Limit, length: usize) -> Result<(), String
         | "CreateContactRequest"
         | "UpdateContactRequest"
         | "DeactivateContactRequest"
+        | "ReactivateContactRequest"
         | "AssignRoleRequest"
         | "RevokeRoleRequest"
         | "TransferPrimaryAdminRequest"

@@ -15,11 +15,12 @@ use countersign::{
         ContactStatus, CreateAccountRequest, CreateAccountResponse, CreateContactRequest, CreateContactResponse,
         DeactivateAccountRequest, DeactivateContactRequest, DeactivateContactResponse, DeactivateSiteRequest,
         DeactivateSiteResponse, DirectoryActor, DirectoryAnswer as Answer, GetAccountRequest, GetContactRequest,
-        ListAccountsRequest, ListContactsRequest, PortalCaller, PortalLogin, ReportReroutingRequest,
-        ReportReroutingResponse, ReviewAccountRequest, ReviewFinding, RevokeRoleRequest, RevokeRoleResponse,
-        SetNumberLockRequest, SetNumberLockResponse, SystemActor, TransferPrimaryAdminRequest,
-        TransferPrimaryAdminResponse, UpdateAccountRequest, UpdateAccountResponse, UpdateContactRequest,
-        UpdateContactResponse, address_of_record, directory_actor, directory_service_client::DirectoryServiceClient,
+        ListAccountsRequest, ListContactsRequest, PortalCaller, PortalLogin, ReactivateContactRequest,
+        ReactivateContactResponse, ReportReroutingRequest, ReportReroutingResponse, ReviewAccountRequest,
+        ReviewFinding, RevokeRoleRequest, RevokeRoleResponse, SetNumberLockRequest, SetNumberLockResponse, SystemActor,
+        TransferPrimaryAdminRequest, TransferPrimaryAdminResponse, UpdateAccountRequest, UpdateAccountResponse,
+        UpdateContactRequest, UpdateContactResponse, address_of_record, directory_actor,
+        directory_service_client::DirectoryServiceClient,
     },
 };
 use prost_types::FieldMask;
@@ -223,6 +224,7 @@ impl Desk {
         create_contact: CreateContactRequest -> CreateContactResponse;
         update_contact: UpdateContactRequest -> UpdateContactResponse;
         deactivate_contact: DeactivateContactRequest -> DeactivateContactResponse;
+        reactivate_contact: ReactivateContactRequest -> ReactivateContactResponse;
         assign_role: AssignRoleRequest -> AssignRoleResponse;
         revoke_role: RevokeRoleRequest -> RevokeRoleResponse;
         transfer_primary_admin: TransferPrimaryAdminRequest -> TransferPrimaryAdminResponse;

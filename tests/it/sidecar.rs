@@ -37,7 +37,7 @@ const CLIENTS: [(&str, &str); 9] = [
                    "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase", "UnlockPassphrase",
                    "StartReset", "CompleteReset",
                    "GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
-                   "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
+                   "DeactivateContact", "ReactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
                    "CreateAccount", "UpdateAccount", "DeactivateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting"]
            channels = ["portal", "chat"]
            asserts = ["portal_login", "agent_id"]"#,
@@ -69,7 +69,7 @@ const CLIENTS: [(&str, &str); 9] = [
     (
         "hr",
         r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
-                   "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
+                   "DeactivateContact", "ReactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
                    "CreateAccount", "UpdateAccount", "DeactivateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting",
                    "GetEscalation", "ListEscalations", "GetPassphraseStatus"]
            roles = ["company_admin"]"#,
@@ -77,7 +77,7 @@ const CLIENTS: [(&str, &str); 9] = [
     (
         "carrier",
         r#"rpcs = ["GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
-                   "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
+                   "DeactivateContact", "ReactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
                    "CreateAccount", "UpdateAccount", "DeactivateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting",
                    "GetEscalation", "ListEscalations", "GetPassphraseStatus"]
            roles = ["super_admin"]"#,
@@ -94,7 +94,7 @@ const CLIENTS: [(&str, &str); 9] = [
                    "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase", "UnlockPassphrase",
                    "StartReset", "CompleteReset",
                    "GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount", "CreateContact", "UpdateContact",
-                   "DeactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
+                   "DeactivateContact", "ReactivateContact", "AssignRole", "RevokeRole", "TransferPrimaryAdmin",
                    "CreateAccount", "UpdateAccount", "DeactivateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting"]
            roles = ["company_admin"]
            channels = ["phone", "portal", "chat"]

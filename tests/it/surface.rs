@@ -220,6 +220,7 @@ fn no_evidence_override_or_secret_is_on_offer_beyond_what_is_named_here() {
             "CreateContact",
             "UpdateContact",
             "DeactivateContact",
+            "ReactivateContact",
             "AssignRole",
             "RevokeRole",
             "TransferPrimaryAdmin",

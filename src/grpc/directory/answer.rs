@@ -59,6 +59,11 @@ pub(super) fn deactivate_contact(told: &Told) -> pb::DeactivateContactResponse {
     pb::DeactivateContactResponse { decision_id, answer, field, contact, changed }
 }
 
+pub(super) fn reactivate_contact(told: &Told) -> pb::ReactivateContactResponse {
+    let Written { decision_id, answer, field, contact, changed, .. } = written(told);
+    pb::ReactivateContactResponse { decision_id, answer, field, contact, changed }
+}
+
 pub(super) fn assign_role(told: &Told) -> pb::AssignRoleResponse {
     let Written { decision_id, answer, field, contact, changed, .. } = written(told);
     pb::AssignRoleResponse { decision_id, answer, field, contact, changed }

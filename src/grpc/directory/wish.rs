@@ -65,6 +65,17 @@ pub(super) fn deactivate_contact(
     Ok(wanted(Wish::DeactivateContact { contact }, etag, request.validate_only, request))
 }
 
+pub(super) fn reactivate_contact(
+    request: &pb::ReactivateContactRequest,
+    request_id: &str,
+    _: Option<&pb::DirectoryActor>,
+) -> Parsed<Wanted> {
+    correlated(request_id, limits::REACTIVATE_CONTACT_REQUEST_ID)?;
+    let contact = contact_id(&request.contact_id, limits::REACTIVATE_CONTACT_ID)?;
+    let etag = etag(&request.etag, limits::REACTIVATE_CONTACT_ETAG)?;
+    Ok(wanted(Wish::ReactivateContact { contact }, etag, request.validate_only, request))
+}
+
 pub(super) fn assign_role(
     request: &pb::AssignRoleRequest,
     request_id: &str,

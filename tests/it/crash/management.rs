@@ -16,11 +16,10 @@ use countersign::{
     grpc::proto::countersign::v1::{
         AccountProfile, AccountSelector, AddressOfRecord, ApproveEscalationRequest, AssignRoleRequest,
         CancelEscalationRequest, ContactProfile, ContactSelector, CreateAccountRequest, CreateContactRequest,
-        DeactivateAccountRequest, Decision,
-        DirectoryActor, DirectoryAnswer, EscalationFilter, Interaction, ListEscalationsRequest, PassphraseAnswer,
-        PassphraseKind, ResetTarget, Site, StartResetRequest, Subject, SystemActor, account_selector,
-        address_of_record, contact_selector, directory_actor, directory_service_client::DirectoryServiceClient,
-        passphrase_service_client::PassphraseServiceClient,
+        DeactivateAccountRequest, Decision, DirectoryActor, DirectoryAnswer, EscalationFilter, Interaction,
+        ListEscalationsRequest, PassphraseAnswer, PassphraseKind, ResetTarget, Site, StartResetRequest, Subject,
+        SystemActor, account_selector, address_of_record, contact_selector, directory_actor,
+        directory_service_client::DirectoryServiceClient, passphrase_service_client::PassphraseServiceClient,
     },
 };
 

@@ -101,6 +101,13 @@ impl Sampled {
         self.store.find_escalation(escalation, later(2)).await.unwrap().unwrap().state
     }
 
+    /// Grace's request waits.
+    async fn asks_for_more(&self) {
+        let new = escalation("esc-1", sample::GRACE, "o-1");
+        let opened = self.store.open_escalation(new, PendingLimits::default()).await.unwrap();
+        assert!(matches!(opened, OpenOutcome::Opened(_)), "{opened:?}");
+    }
+
     /// A call to the record that was asked for.
     async fn delivery(&self, id: &str, at: Timestamp) -> Behind {
         let new = NewDelivery { id: id.into(), account: Some(acme()), kind: RecordKind::Number, opened: at };
@@ -120,7 +127,7 @@ async fn what_verifies_and_what_waits_ends_with_the_account() {
         let Tried::Granted(granted) = sampled.tries(Target::Contact(ContactId::new(sample::ADA)), now()).await else {
             panic!("nothing is granted")
         };
-        store.open_escalation(escalation("esc-1", sample::GRACE, "o-1"), PendingLimits::default()).await.unwrap();
+        sampled.asks_for_more().await;
         assert_eq!(sampled.delivery("dec-1", now()).await, Behind::Due);
         assert!(store.find_delivery("dec-1", now()).await.unwrap().is_some());
         let before = load(&**store, sample::ADA).await;
@@ -258,7 +265,7 @@ async fn an_account_that_another_system_closes_by_sql_is_closed_no_less() {
     for owner in owners() {
         sampled.set(&owner, now()).await.unwrap();
     }
-    store.open_escalation(escalation("esc-1", sample::GRACE, "o-1"), PendingLimits::default()).await.unwrap();
+    sampled.asks_for_more().await;
     assert_eq!(sampled.delivery("dec-1", now()).await, Behind::Due);
     database.sql("UPDATE countersign.account SET closed = clock_timestamp() WHERE id = 'acc-1001'").await;
 

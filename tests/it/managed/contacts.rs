@@ -9,6 +9,7 @@ use super::*;
 use crate::{answer::decided, passphrase::PHRASE, question::ask};
 
 over_both_stores! {
+    who_left_comes_back_without_what_he_had_by_whom_it_was_no_more_than_he_may,
     a_contact_is_created_changed_by_name_and_found,
     what_another_contact_has_is_a_conflict_and_what_cannot_be_is_invalid,
     who_could_log_in_as_another_does_not_change_by_what_he_logs_in,
@@ -220,4 +221,52 @@ async fn nobody_changes_anything_of_another_account(world: World) {
         assert_eq!(ada.transfer(account, sample::ADA).await, Answer::NotFound, "{account}");
     }
     assert_eq!(world.sidecar.revision().await, before);
+}
+
+// proves: S10, S12, A31, A16
+async fn who_left_comes_back_without_what_he_had_by_whom_it_was_no_more_than_he_may(world: World) {
+    let back = async |desk: Desk, contact: &str| {
+        let request =
+            ReactivateContactRequest { contact_id: contact.to_owned(), ..ReactivateContactRequest::default() };
+        desk.reactivate_contact(request).await.unwrap()
+    };
+    world.sidecar.set_passphrase(Some(sample::GRACE), PHRASE).await;
+    let (ada, chloe) = (|| world.portal(sample::ADA), || world.portal(sample::CHLOE));
+    assert_eq!(ada().deactivate(sample::GRACE).await, Answer::Done);
+    // Ivan was a Company Admin: an IT Admin does not bring him back, nor anybody who may not change users.
+    assert_eq!(back(chloe(), sample::IVAN).await.answer(), Answer::NotPermitted);
+    let cause = world.records().pop().unwrap().cause;
+    assert_eq!(cause.as_deref(), Some("exceeds the actor: company_admin"));
+    for other in [sample::ELENA, sample::HANA, sample::JUNE] {
+        assert_eq!(back(world.portal(other), sample::GRACE).await.answer(), Answer::NotPermitted, "{other}");
+    }
+    for other in [sample::KARL, "con-none"] {
+        assert_eq!(back(ada(), other).await.answer(), Answer::NotFound, "{other}");
+    }
+    assert_eq!(back(world.portal(sample::GRACE), sample::GRACE).await.answer(), Answer::NotVerified, "nobody himself");
+    let stale = ReactivateContactRequest {
+        contact_id: sample::GRACE.to_owned(),
+        etag: "7".to_owned(),
+        ..ReactivateContactRequest::default()
+    };
+    assert_eq!(chloe().reactivate_contact(stale.clone()).await.unwrap().answer(), Answer::ChangedMeanwhile);
+    let asked = ReactivateContactRequest { etag: String::new(), validate_only: true, ..stale };
+    assert_eq!(chloe().reactivate_contact(asked).await.unwrap().answer(), Answer::Done);
+    assert_eq!(ada().contact(sample::GRACE).await.1.unwrap().status(), ContactStatus::Inactive);
+
+    let grace = back(chloe(), sample::GRACE).await;
+    let shown = grace.contact.unwrap();
+    assert_eq!((shown.status(), shown.roles.len()), (ContactStatus::Active, 0), "a basic user's role is gone, too");
+    assert_eq!(ada().contact(sample::GRACE).await.1.unwrap(), shown);
+    assert_eq!(back(ada(), sample::IVAN).await.contact.unwrap().roles, []);
+    assert_eq!(back(ada(), sample::BEN).await.contact.unwrap().roles.len(), 1, "who is here keeps what he has");
+    assert!(world.was_told("contact_added", "billing@acme.example").await);
+    let question = ask(Phone, "identity.verify").by(sample::GRACE).saying(PHRASE);
+    let answer = patiently(world.sidecar.client("ivr").authorize(question)).await.unwrap();
+    assert!(!crate::answer::is_allowed(&answer), "no passphrase came back: {answer:?}");
+    // Granted anew it waits, as with whoever is new.
+    assert_eq!(ada().assign(sample::IVAN, "super_admin", "").await, Answer::Done);
+    assert_eq!(world.portal(sample::IVAN).assign(sample::JUNE, "basic_user", "").await, Answer::NotPermitted);
+    world.clock.advance(25 * HOUR);
+    assert_eq!(world.portal(sample::IVAN).assign(sample::JUNE, "basic_user", "").await, Answer::Done);
 }

@@ -89,6 +89,10 @@ pub async fn send(client: &Client, field: &str, max: Max, length: usize) -> Resu
             let request = DeactivateContactRequest { actor, contact_id, etag, validate_only, request_id };
             patiently(stub.deactivate_contact(client.with_token(request))).await.map(drop)
         }
+        "ReactivateContactRequest" => {
+            let request = ReactivateContactRequest { actor, contact_id, etag, validate_only, request_id };
+            patiently(stub.reactivate_contact(client.with_token(request))).await.map(drop)
+        }
         "AssignRoleRequest" => {
             let request = AssignRoleRequest { actor, contact_id, role, site_id, etag, validate_only, request_id };
             patiently(stub.assign_role(client.with_token(request))).await.map(drop)

@@ -230,6 +230,7 @@ async fn import(server: &postgres::Server) {
             dedicated_representative: None,
             contract_addresses_cpni: None,
             marketing_approved: Told::Nothing,
+            closed: None,
         });
         store.import(vec![account], &terms, Actor::Sidecar, now()).await.unwrap();
         let began = Instant::now();

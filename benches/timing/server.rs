@@ -100,6 +100,7 @@ fn people() -> Vec<Change> {
         number_moves_locked: false,
         cpni_exemption: CpniExemption::default(),
         marketing_approved: None,
+        closed: None,
     };
     let contact = |id: String| {
         Change::PutContact(Contact {

@@ -105,7 +105,7 @@ async fn nothing_verifies_anybody_of_a_closed_account(world: World) {
     sidecar.set_passphrase(None, PHRASE).await;
     let (ivr, portal) = (sidecar.client("ivr"), sidecar.client("portal"));
     let by_phrase = |call: &str| ask(Phone, "account.view").by(sample::ADA).within(call).saying(PHRASE);
-    let proved = patiently(ivr.authorize(by_phrase("call-1"))).await.unwrap();
+    let proved = ivr.insist(by_phrase("call-1")).await.unwrap();
     assert!(is_allowed(&proved), "{proved:?}");
     let by_token =
         || ask(Phone, "account.view").within("call-1").with_token(&proved.verification.as_ref().unwrap().token);
@@ -133,7 +133,7 @@ async fn nothing_verifies_anybody_of_a_closed_account(world: World) {
     // Ada's passphrase is new, so that she would wait.
     assert_eq!(world.system("carrier").close_account(sample::ACME).await, Answer::Done);
     for question in [by_phrase("call-3"), by_token()] {
-        let answer = patiently(ivr.authorize(question)).await.unwrap();
+        let answer = ivr.insist(question).await.unwrap();
         assert!(!is_allowed(&answer) && answer.verified.is_none(), "{answer:?}");
     }
     let login = portal.authorize(by_login()).await.unwrap();

@@ -66,6 +66,15 @@ async fn a_command_shows_of_a_sidecar_elsewhere_what_it_shows_on_its_host() {
     let by_scheme =
         said(with("account list", &["--server", &format!("http://{server}/"), "--token-file", &token])).await;
     assert!(by_scheme.unwrap().contains("Acme Telephony"));
+
+    // Closed by whom the policy permits it, and shown so alike.
+    let carrier = token_file(&sidecar, "carrier");
+    said(with("account deactivate acc-2002", &["--server", &server, "--token-file", &carrier])).await.unwrap();
+    for arguments in ["account list", "account show acc-2002", "account list --json", "review --all"] {
+        let near = said(with(arguments, &["--config", &config])).await.unwrap();
+        let afar = said(with(arguments, &["--server", &server, "--token-file", &token])).await.unwrap();
+        assert!(near.contains("closed") && afar == near, "{arguments}:\n{near}\n{afar}");
+    }
     sidecar.stop().await;
 }
 
@@ -79,6 +88,10 @@ async fn what_a_client_may_not_and_what_is_not_there_is_said_in_words() {
         (with("contact show con-none", &["--server", &server, "--token-file", &hr]), "no such contact"),
         (with("review acc-none", &["--server", &server, "--token-file", &hr]), "no such account"),
         (with("contact list", &["--server", &server, "--token-file", &hr]), "--account is needed"),
+        (
+            with("account deactivate acc-1001", &["--server", &server, "--token-file", &hr]),
+            "the policy does not permit",
+        ),
         (with("account list", &["--server", &server, "--token-file", &portal]), "its `roles` are empty"),
         (with("account list", &["--server", &server]), "client system"),
         (with("account list", &["--server", "https://sidecar.example", "--token-file", &hr]), "no TLS"),

@@ -143,9 +143,8 @@ async fn nothing_verifies_anybody_of_a_closed_account(world: World) {
     let again = patiently(stub.start_reset(ivr.with_token(starting("call-4")))).await.unwrap().into_inner();
     assert_eq!(read(&again.reset_id).await, "");
     // Nor does an operator set one.
-    let set =
-        command(&sidecar.home, &["passphrase", "clear", "--account", sample::ACME, "--contact", sample::ADA]).await;
-    assert_ne!(set.status.code(), Some(0), "{set:?}");
+    let set = sidecar.try_to_set_passphrase(sample::ADA, PHRASE).await.unwrap_err();
+    assert!(set.to_string().contains("account: is closed"), "{set}");
 }
 
 // proves: S12, A16

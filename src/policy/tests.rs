@@ -143,7 +143,9 @@ fn a_cool_off_stops_orders_grants_and_routing_and_nothing_else() {
         let best = best(action, Channel::Portal, &held);
         let question = Question { in_cool_off: true, primary_admin: true, marketing_approved: true, ..best };
         let sensitive = [
+            "account.close",
             "account.create",
+            "account.terminate",
             "address_of_record.change",
             "forwarding.change",
             "number.port",
@@ -204,7 +206,8 @@ fn each_role_may_do_what_its_description_says_and_no_more() {
     for (role, expected) in table {
         assert_eq!(may(&roles(&[role])).join(" "), expected, "{role}");
     }
-    let withheld = ["call.discuss", "cpni.use_for_marketing", "number_lock.lift", "primary_admin.transfer"];
+    let withheld =
+        ["account.close", "call.discuss", "cpni.use_for_marketing", "number_lock.lift", "primary_admin.transfer"];
     let names = protected().map(|action| action.name.clone());
     let everything = names.filter(|name| !NEEDS_NO_ROLE.contains(&name.as_str()) && !withheld.contains(&name.as_str()));
     assert_eq!(may(&roles(&["super_admin"])), everything.collect::<Vec<_>>());
@@ -321,7 +324,9 @@ fn phone_never_escalates_and_portal_and_chat_do() {
         "passphrase.change",
         "passphrase.unlock",
         "account.review",
+        "account.close",
         "account.create",
+        "account.terminate",
         "primary_admin.name",
         "primary_admin.transfer",
         "call.discuss",

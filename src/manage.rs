@@ -21,6 +21,7 @@ pub mod oversight;
 pub mod own_passphrase;
 pub mod passphrase;
 pub mod people;
+pub mod records;
 pub mod reload;
 pub mod reset;
 pub mod review;

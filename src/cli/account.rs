@@ -1,4 +1,4 @@
-//! `countersign account`: which customers are on record, and that one of them is gone.
+//! `countersign account`: which customers are on record, and what is changed of them.
 
 use std::{
     io::{self, Write},
@@ -13,12 +13,16 @@ use super::{
     place::{Here, Place},
     table::{self, Listing},
 };
+mod on_record;
+
+use on_record::{Add, Change, Rerouted, Transfer};
+
 use crate::{
     directory::{Account as OnRecord, AccountStatus, AddressKind},
     grpc::proto::countersign::admin::v1::SetAccountStatusRequest,
 };
 
-/// Show, deactivate and reactivate accounts
+/// Show, add, change, deactivate and reactivate accounts, and name their primary administrators
 ///
 /// While a sidecar runs they go through its admin socket; else they read its data themselves. With --server they ask a sidecar as a
 /// client system whose `[[client]]` has roles, as any other program would.
@@ -32,6 +36,10 @@ pub(super) struct Account {
 enum Command {
     List(List),
     Show(Show),
+    Add(Add),
+    Change(Change),
+    Transfer(Transfer),
+    Rerouted(Rerouted),
     Deactivate(Deactivate),
     Reactivate(Reactivate),
 }
@@ -41,6 +49,10 @@ impl Account {
         match self.command {
             Command::List(command) => on_runtime(command.run()),
             Command::Show(command) => on_runtime(command.run()),
+            Command::Add(command) => on_runtime(command.run()),
+            Command::Change(command) => on_runtime(command.run()),
+            Command::Transfer(command) => on_runtime(command.run()),
+            Command::Rerouted(command) => on_runtime(command.run()),
             Command::Deactivate(command) => on_runtime(command.run()),
             Command::Reactivate(command) => on_runtime(command.run()),
         }

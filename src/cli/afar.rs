@@ -23,6 +23,7 @@ use crate::{
     manage::ManageError,
 };
 
+mod manage;
 mod told;
 
 pub(super) use told::finding;

@@ -1,4 +1,4 @@
-//! `countersign contact`: who is on record, and that somebody left.
+//! `countersign contact`: who is on record, that somebody came, and that somebody left.
 
 use std::{
     io::{self, Write},
@@ -13,9 +13,13 @@ use super::{
     place::Place,
     table::{self, Listing},
 };
+mod profile;
+
+use profile::{Add, Change, Reactivate};
+
 use crate::directory::{ContactStatus, Listed, RoleAssignment, Scope};
 
-/// Show and deactivate contacts
+/// Show, add, change, deactivate and reactivate contacts
 ///
 /// While a sidecar runs they go through its admin socket; else they open its data themselves. With --server they ask a sidecar as a client
 /// system whose `[[client]]` has roles, as any other program would.
@@ -29,7 +33,10 @@ pub(super) struct Contact {
 enum Command {
     List(List),
     Show(Show),
+    Add(Add),
+    Change(Change),
     Deactivate(Deactivate),
+    Reactivate(Reactivate),
 }
 
 impl Contact {
@@ -37,7 +44,10 @@ impl Contact {
         match self.command {
             Command::List(command) => on_runtime(command.run()),
             Command::Show(command) => on_runtime(command.run()),
+            Command::Add(command) => on_runtime(command.run()),
+            Command::Change(command) => on_runtime(command.run()),
             Command::Deactivate(command) => on_runtime(command.run()),
+            Command::Reactivate(command) => on_runtime(command.run()),
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::grpc::proto::countersign::{
     admin::v1::{
         AssignRoleRequest, Assignment, CredentialSelector, DeactivateContactRequest, GetAccountRequest,
         GetContactRequest, GetEscalationRequest, GetPassphraseStatusRequest, ListAccountsRequest, ListContactsRequest,
-        ListEscalationsRequest, ReviewRequest, ReviewResponse, RevokeRoleRequest, SetAccountStatusRequest,
+        ListEscalationsRequest, ManageRequest, ReviewRequest, ReviewResponse, RevokeRoleRequest,
+        SetAccountStatusRequest, manage_request::Wish,
     },
     v1::ReviewAccountResponse,
 };
@@ -108,6 +109,18 @@ impl Way {
                 Ok(door.service().get_account(GetAccountRequest { id }).await.map_err(told)?.into_inner().account_json)
             }
             Self::Afar(afar) => Ok(serde_json::to_string(&afar.account(id).await?)?),
+        }
+    }
+
+    /// Creates or changes an account or contact; says whether it was not so before, and what it is now, as JSON.
+    pub(super) async fn manage(&self, wish: Wish) -> anyhow::Result<(bool, String)> {
+        match self {
+            Self::Near(door) => {
+                let request = ManageRequest { operator: operator()?, wish: Some(wish) };
+                let answer = door.service().manage(request).await.map_err(told)?.into_inner();
+                Ok((answer.changed, answer.json))
+            }
+            Self::Afar(afar) => afar.manage(wish).await,
         }
     }
 

@@ -48,6 +48,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
+mod manage;
 mod review;
 
 /// The most records that a tail starts with.
@@ -277,6 +278,14 @@ impl AdminService for Admin {
         let (contact, actor) = (ContactId::new(request.id), operator(request.operator)?);
         let outcome = self.parts.people.deactivate(&contact, actor).await.map_err(status)?;
         Ok(Response::new(pb::DeactivateContactResponse { changed: outcome == Outcome::Changed }))
+    }
+
+    async fn manage(&self, request: Request<pb::ManageRequest>) -> Result<Response<pb::ManageResponse>, Status> {
+        let request = request.into_inner();
+        let actor = operator(request.operator)?;
+        let wish = manage::wish(request.wish)?;
+        let (outcome, after) = self.parts.people.carry_out(wish, actor).await.map_err(status)?;
+        Ok(Response::new(pb::ManageResponse { changed: outcome == Outcome::Changed, json: manage::shown(&after)? }))
     }
 
     async fn set_account_status(

@@ -13,7 +13,7 @@ mod answer;
 mod ask;
 mod mask;
 pub(super) mod review;
-mod wish;
+pub(super) mod wish;
 
 use actor::may_ask;
 pub(crate) use ask::page_token;

@@ -93,7 +93,7 @@ pub(super) fn close(asking: &Asking<'_>, facts: Facts, seen: Option<&str>) -> Re
     let account = reached(asking, facts)?;
     let action = match asking.agent {
         Agent::Person(_) => "account.close",
-        Agent::System(_) => "account.terminate",
+        Agent::System(_) | Agent::Operator => "account.terminate",
     };
     asking.may_write(&[Matter::of(action, Some(&account))])?;
     saw(seen, &etag::of_account(&account))?;

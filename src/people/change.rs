@@ -173,6 +173,26 @@ impl Profile {
 }
 
 impl Wish {
+    /// What the audit calls it, once it is done on behalf of an operator.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CreateContact { .. } => "contact_created",
+            Self::UpdateContact { .. } => "contact_changed",
+            Self::DeactivateContact { .. } => "contact_deactivated",
+            Self::ReactivateContact { .. } => "contact_reactivated",
+            Self::AssignRole { .. } => "role_assigned",
+            Self::RevokeRole { .. } => "role_revoked",
+            Self::TransferPrimaryAdmin { .. } => "primary_admin_set",
+            Self::CreateAccount { .. } => "account_created",
+            Self::UpdateAccount { .. } => "account_changed",
+            Self::DeactivateAccount { .. } => "account_closed",
+            Self::DeactivateSite { .. } => "site_closed",
+            Self::SetNumberLock { .. } => "number_lock_changed",
+            Self::ReportRerouting { .. } => "rerouting_reported",
+        }
+    }
+
     /// The contact that it names.
     #[must_use]
     pub fn contact(&self) -> Option<&ContactId> {

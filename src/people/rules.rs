@@ -115,7 +115,7 @@ fn target(
     let found = facts.account.zip(facts.contact).filter(|(account, _)| asking.agent.reaches(&account.id));
     let own = match asking.agent {
         Agent::Person(verified) => Some(&verified.standing().account),
-        Agent::System(_) => None,
+        Agent::System(_) | Agent::Operator => None,
     };
     let account = own.or(found.as_ref().map(|(account, _)| account));
     let site = match role {
@@ -313,6 +313,9 @@ pub fn is_admin(bundle: &Bundle, roles: &[RoleAssignment]) -> bool {
 
 /// Whether the actor may, where the role applies, all that the role permits (S10).
 fn covers(asking: &Asking<'_>, role: &RoleName, scope: &Scope) -> bool {
+    if let Agent::Operator = asking.agent {
+        return true;
+    }
     let site = match scope {
         Scope::Company => None,
         Scope::Site(site) => Some(site),

@@ -45,8 +45,8 @@ pub(super) fn list_contacts(told: &Told, size: u32, mask: &Mask) -> pb::ListCont
 }
 
 pub(super) fn create_contact(told: &Told) -> pb::CreateContactResponse {
-    let Written { decision_id, answer, field, contact, .. } = written(told);
-    pb::CreateContactResponse { decision_id, answer, field, contact }
+    let Written { decision_id, answer, field, contact, changed, .. } = written(told);
+    pb::CreateContactResponse { decision_id, answer, field, contact, changed }
 }
 
 pub(super) fn update_contact(told: &Told) -> pb::UpdateContactResponse {
@@ -80,8 +80,8 @@ pub(super) fn transfer_primary_admin(told: &Told) -> pb::TransferPrimaryAdminRes
 }
 
 pub(super) fn create_account(told: &Told) -> pb::CreateAccountResponse {
-    let Written { decision_id, answer, field, account, .. } = written(told);
-    pb::CreateAccountResponse { decision_id, answer, field, account }
+    let Written { decision_id, answer, field, account, changed, .. } = written(told);
+    pb::CreateAccountResponse { decision_id, answer, field, account, changed }
 }
 
 pub(super) fn update_account(told: &Told) -> pb::UpdateAccountResponse {
@@ -105,8 +105,8 @@ pub(super) fn set_number_lock(told: &Told) -> pb::SetNumberLockResponse {
 }
 
 pub(super) fn report_rerouting(told: &Told) -> pb::ReportReroutingResponse {
-    let Written { decision_id, answer, field, account, .. } = written(told);
-    pb::ReportReroutingResponse { decision_id, answer, field, account }
+    let Written { decision_id, answer, field, account, changed, .. } = written(told);
+    pb::ReportReroutingResponse { decision_id, answer, field, account, changed }
 }
 
 /// What every answer to a change says.

@@ -18,12 +18,12 @@ use crate::{
     people::change::{Profile, Wish},
 };
 
-pub(super) mod account;
+pub(in crate::grpc) mod account;
 
 /// The fields of ContactProfile.
 const PROFILE_FIELDS: [&str; 5] = ["first_name", "last_name", "email", "extension", "user_id"];
 
-pub(super) fn create_contact(
+pub(in crate::grpc) fn create_contact(
     request: &pb::CreateContactRequest,
     request_id: &str,
     actor: Option<&pb::DirectoryActor>,
@@ -41,7 +41,7 @@ pub(super) fn create_contact(
     Ok(wanted(Wish::CreateContact { account, contact, profile }, None, request.validate_only, request))
 }
 
-pub(super) fn update_contact(
+pub(in crate::grpc) fn update_contact(
     request: &pb::UpdateContactRequest,
     request_id: &str,
     _: Option<&pb::DirectoryActor>,
@@ -54,7 +54,7 @@ pub(super) fn update_contact(
     Ok(wanted(Wish::UpdateContact { contact, profile }, etag, request.validate_only, request))
 }
 
-pub(super) fn deactivate_contact(
+pub(in crate::grpc) fn deactivate_contact(
     request: &pb::DeactivateContactRequest,
     request_id: &str,
     _: Option<&pb::DirectoryActor>,
@@ -65,7 +65,7 @@ pub(super) fn deactivate_contact(
     Ok(wanted(Wish::DeactivateContact { contact }, etag, request.validate_only, request))
 }
 
-pub(super) fn reactivate_contact(
+pub(in crate::grpc) fn reactivate_contact(
     request: &pb::ReactivateContactRequest,
     request_id: &str,
     _: Option<&pb::DirectoryActor>,
@@ -76,7 +76,7 @@ pub(super) fn reactivate_contact(
     Ok(wanted(Wish::ReactivateContact { contact }, etag, request.validate_only, request))
 }
 
-pub(super) fn assign_role(
+pub(in crate::grpc) fn assign_role(
     request: &pb::AssignRoleRequest,
     request_id: &str,
     _: Option<&pb::DirectoryActor>,
@@ -89,7 +89,7 @@ pub(super) fn assign_role(
     Ok(wanted(Wish::AssignRole { contact, role, scope }, etag, request.validate_only, request))
 }
 
-pub(super) fn revoke_role(
+pub(in crate::grpc) fn revoke_role(
     request: &pb::RevokeRoleRequest,
     request_id: &str,
     _: Option<&pb::DirectoryActor>,
@@ -102,7 +102,7 @@ pub(super) fn revoke_role(
     Ok(wanted(Wish::RevokeRole { contact, role, scope }, etag, request.validate_only, request))
 }
 
-pub(super) fn transfer_primary_admin(
+pub(in crate::grpc) fn transfer_primary_admin(
     request: &pb::TransferPrimaryAdminRequest,
     request_id: &str,
     _: Option<&pb::DirectoryActor>,

@@ -143,7 +143,7 @@ impl Managing {
                     if is_wanted && after.is_none_or(|after| after < own) { vec![account] } else { Vec::new() }
                 }))
             }
-            Agent::System(_) => {
+            Agent::System(_) | Agent::Operator => {
                 let may = asking
                     .may(&Matter::of("user.change", None))
                     .or_else(|_| asking.may(&Matter::of("account.view", None)));
@@ -161,8 +161,8 @@ impl Managing {
         let may = match (&found, asking.agent) {
             (_, Agent::Person(verified)) if verified.contact() == id => Ok(()),
             (_, Agent::Person(verified)) => asking.may_see(&verified.standing().account),
-            (Some(found), Agent::System(_)) => asking.may_see(&found.account),
-            (None, Agent::System(_)) => Ok(()),
+            (Some(found), Agent::System(_) | Agent::Operator) => asking.may_see(&found.account),
+            (None, Agent::System(_) | Agent::Operator) => Ok(()),
         };
         Ok(may.and_then(|()| {
             let found = found.ok_or(Refusal::NotFound)?;

@@ -66,7 +66,7 @@ impl Managing {
         let only = match (account, asking.agent) {
             (Some(account), _) => Some(account.clone()),
             (None, Agent::Person(verified)) => Some(verified.account().clone()),
-            (None, Agent::System(_)) => None,
+            (None, Agent::System(_) | Agent::Operator) => None,
         };
         let Some(id) = only else { return Ok(asking.may(&Matter::of(ACTION, None)).map(|()| None)) };
         let found = self.directory.find_account(&id).await?.filter(|account| asking.agent.reaches(&account.id));

@@ -1,15 +1,15 @@
 //! Changes who is on record: decided over one state of the account, committed upon that state alone, and once for a request.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Actor, Asked, By, Found, ManageError, Managing, Outcome, Shown, Told, random_id};
+use crate::manage::records::to_the_microsecond;
 use crate::{
     audit::ended,
     directory::{
-        self, AccountId, ContactId, DirectoryError, Listed,
-        people::{Applied, Decided, KeptRequest, RequestKey},
+        self, AccountId, ContactId, Directory, DirectoryError, Listed,
+        people::{Applied, Decided, KeptRequest, PeopleStore, RequestKey},
         shape,
     },
     people::{
@@ -108,7 +108,7 @@ impl Managing {
         let bundle = self.policy.snapshot();
         let Self { cool_off, fresh_within, .. } = *self;
         let asking = Asking { bundle: &bundle, agent, now, cool_off, fresh_within };
-        let facts = self.facts(&wanted.wish, &asking).await?;
+        let facts = facts(&*self.directory, &*self.people, &wanted.wish, &asking).await?;
         let account =
             facts.account.as_ref().map(|account| account.id.clone()).or_else(|| wanted.wish.account().cloned());
         let plan = match rules::plan(&asking, &wanted.wish, facts, wanted.etag.as_deref()) {
@@ -154,28 +154,6 @@ impl Managing {
         }
     }
 
-    async fn facts(&self, wish: &Wish, asking: &Asking<'_>) -> Result<Facts, ManageError> {
-        let mut facts = Facts::default();
-        if let Some(contact) = wish.contact()
-            && let Some(standing) = self.directory.find_standing(contact).await?
-        {
-            facts.account = Some(standing.account);
-            facts.contact = Some(Listed { contact: standing.contact, roles: standing.assignments });
-            // Of another account as little is asked as of one that is not there.
-            let reached = facts.account.as_ref().filter(|account| asking.agent.reaches(&account.id));
-            if let Some(account) = reached
-                && wish.may_cost_an_admin()
-            {
-                let admins: Vec<_> = asking.bundle.roles_that_may(GRANTS).into_iter().collect();
-                facts.another_admin = self.people.has_holder_besides(&account.id, &admins, contact).await?;
-            }
-        }
-        if let Some(account) = wish.account() {
-            facts.account = self.directory.find_account(account).await?;
-        }
-        Ok(facts)
-    }
-
     /// What the audit says of the wish, whatever came of it.
     fn found(&self, wanted: &Wanted, found: Found) -> Found {
         let Wanted { wish, validate_only, .. } = wanted;
@@ -191,6 +169,34 @@ impl Managing {
             ..found
         }
     }
+}
+
+/// What is read for a wish.
+pub(in crate::manage) async fn facts(
+    directory: &dyn Directory,
+    people: &dyn PeopleStore,
+    wish: &Wish,
+    asking: &Asking<'_>,
+) -> Result<Facts, ManageError> {
+    let mut facts = Facts::default();
+    if let Some(contact) = wish.contact()
+        && let Some(standing) = directory.find_standing(contact).await?
+    {
+        facts.account = Some(standing.account);
+        facts.contact = Some(Listed { contact: standing.contact, roles: standing.assignments });
+        // Of another account as little is asked as of one that is not there.
+        let reached = facts.account.as_ref().filter(|account| asking.agent.reaches(&account.id));
+        if let Some(account) = reached
+            && wish.may_cost_an_admin()
+        {
+            let admins: Vec<_> = asking.bundle.roles_that_may(GRANTS).into_iter().collect();
+            facts.another_admin = people.has_holder_besides(&account.id, &admins, contact).await?;
+        }
+    }
+    if let Some(account) = wish.account() {
+        facts.account = directory.find_account(account).await?;
+    }
+    Ok(facts)
 }
 
 impl From<After> for Shown {
@@ -251,11 +257,6 @@ fn refusal_of(field: &'static str, why: &str) -> Refusal {
         shape::IN_USE => Refusal::Conflict("site_id"),
         _ => Refusal::Invalid(field),
     }
-}
-
-/// Stores keep no more, so that what is told is what will be read.
-fn to_the_microsecond(time: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
 /// An account that changes so often under one's hands is somebody's script; whoever asked may ask again.

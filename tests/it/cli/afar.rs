@@ -155,6 +155,95 @@ async fn a_command_changes_through_a_sidecar_elsewhere_what_it_changes_on_its_ho
     sidecar.stop().await;
 }
 
+// proves: F12, S13, S14
+#[tokio::test]
+async fn what_is_on_record_is_added_and_changed_alike_beside_the_store_and_through_a_sidecar() {
+    let sidecar = Sidecar::start().await;
+    let (server, token) = (sidecar.address().to_string(), token_file(&sidecar, "carrier"));
+    let config = sidecar.home.config().to_string_lossy().into_owned();
+    let near = ["--config", &config];
+    let afar = ["--server", &server, "--token-file", &token];
+    let mut both = Vec::new();
+    for place in [&near[..], &afar[..]] {
+        let name = if place.len() == 2 { "near" } else { "afar" };
+        let mut all = Vec::new();
+        for (arguments, code, said) in [
+            ("account add --id acc-NAME --name Delta --number +13125550188 --site one=One --json", 0, "added"),
+            ("account add --id acc-NAME --name Delta", 1, "taken"),
+            ("contact add acc-NAME --id con-NAME-1 --first-name Nils --last-name Holm --json", 0, "added"),
+            (
+                "contact add acc-NAME --id con-NAME-2 --first-name Maja --last-name Lind --email m@delta.example",
+                0,
+                "added",
+            ),
+            ("contact add acc-NAME --first-name Olaf --last-name Berg --email m@delta.example", 1, "email"),
+            ("contact add acc-none --first-name Olaf --last-name Berg", 1, "account"),
+            ("role assign --contact con-NAME-1 --role super_admin", 0, "assigned"),
+            ("role assign --contact con-NAME-2 --role it_admin --site one", 0, "assigned"),
+            ("account transfer acc-NAME --to con-none", 1, "account or contact"),
+            ("account transfer acc-NAME --to con-NAME-1 --json", 0, "transferred"),
+            ("contact change con-NAME-2 --last-name Lund --email  --json", 0, "changed"),
+            ("contact change con-NAME-2 --last-name Lund", 0, "was so before"),
+            ("contact change con-NAME-2", 1, "name a field"),
+            ("account change acc-NAME --number +13125550189 --postal Quay --site one=Un --json", 0, "changed"),
+            ("account change acc-NAME --number 5550189", 1, "E.164"),
+            ("account change acc-NAME", 1, "name a field"),
+            ("account rerouted acc-NAME --number +13125550189", 0, "was so before"),
+            ("account rerouted acc-NAME --number +13125550188", 1, "of_record"),
+            ("account rerouted acc-NAME --email a@delta.example --since tomorrow", 1, "since"),
+            (
+                "account rerouted acc-1001 --number +14085550100",
+                0,
+                if name == "near" { "noted" } else { "was so before" },
+            ),
+            ("contact deactivate con-NAME-2", 0, "deactivated"),
+            ("contact reactivate con-NAME-2", 0, "reactivated, without roles"),
+            ("contact reactivate con-NAME-2", 0, "was active before"),
+            ("contact show con-NAME-2 --json", 0, ""),
+        ] {
+            let (ended, out, err) = ended(with(&arguments.replace("NAME", name), place)).await;
+            assert_eq!(ended, Some(code), "{arguments} {place:?}: {err}");
+            assert!(err.contains(said), "{arguments} {place:?}: {err}");
+            if arguments.ends_with("--json") {
+                all.push(without_times(&out.replace(name, "NAME")));
+            }
+        }
+        both.push(all);
+    }
+    assert_eq!(both[0], both[1]);
+    assert!(both[0][5]["roles"].as_array().unwrap().is_empty(), "who comes back has nothing that he had");
+    let changes: Vec<_> = sidecar
+        .home
+        .records()
+        .into_iter()
+        .filter_map(|record| if let Record::Change(change) = record { Some(change.what) } else { None })
+        .collect();
+    for what in ["account_created", "contact_created", "primary_admin_set", "contact_changed", "account_changed"] {
+        let intended = format!("{what}_intended");
+        let at = |what: &str| changes.iter().position(|known| known == what);
+        assert!(at(&intended) < at(what) && at(&intended).is_some(), "{what}: {changes:?}");
+    }
+    assert!(changes.contains(&"rerouting_reported".to_owned()) && changes.contains(&"contact_reactivated".to_owned()));
+    // Nobody can have what is another's, and who answers for an account hands that over himself, unless an operator says so.
+    let (code, _, err) = ended(with("account transfer acc-1001 --to con-1002", &afar)).await;
+    assert!(code == Some(1) && err.contains("`countersign audit show "), "{err}");
+    let (code, _, err) = ended(with("account transfer acc-1001 --to con-1002", &near)).await;
+    assert_eq!((code, err.as_str()), (Some(0), "transferred\n"));
+    sidecar.stop().await;
+}
+
+/// What does not depend on when it was asked.
+fn without_times(json: &str) -> serde_json::Value {
+    let mut value: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert!(value.pointer("/created").is_some(), "{value}");
+    for pointer in ["/created", "/roles/0/granted"] {
+        if let Some(time) = value.pointer_mut(pointer) {
+            *time = serde_json::Value::Null;
+        }
+    }
+    value
+}
+
 // proves: S10, S13
 #[tokio::test]
 async fn what_may_not_be_changed_says_what_to_do_beside_the_store_and_through_a_sidecar() {

@@ -23,10 +23,7 @@ use crate::{
 const FIELDS: [&str; 6] =
     ["name", "numbers_of_record", "addresses_of_record", "sites", "cpni_exemption", "marketing_approved"];
 
-pub(in crate::grpc::directory) fn create_account(
-    request: &pb::CreateAccountRequest,
-    request_id: &str,
-) -> Result<Wanted, Refused> {
+pub(in crate::grpc) fn create_account(request: &pb::CreateAccountRequest, request_id: &str) -> Result<Wanted, Refused> {
     correlated(request_id, limits::CREATE_ACCOUNT_REQUEST_ID)?;
     let own = given(visible("account_id", request.account_id.clone(), limits::CREATE_ACCOUNT_ID)?);
     let Some(profile) = &request.profile else { return Err(Invalid::required("profile").into()) };
@@ -35,10 +32,7 @@ pub(in crate::grpc::directory) fn create_account(
     Ok(wanted(Wish::CreateAccount { account, fields }, None, request.validate_only, request))
 }
 
-pub(in crate::grpc::directory) fn update_account(
-    request: &pb::UpdateAccountRequest,
-    request_id: &str,
-) -> Parsed<Wanted> {
+pub(in crate::grpc) fn update_account(request: &pb::UpdateAccountRequest, request_id: &str) -> Parsed<Wanted> {
     correlated(request_id, limits::UPDATE_ACCOUNT_REQUEST_ID)?;
     let account = AccountId::new(id("account_id", &request.account_id, limits::UPDATE_ACCOUNT_ID)?);
     let mask = Mask::of_update(request.update_mask.as_ref(), &FIELDS)?;
@@ -47,20 +41,14 @@ pub(in crate::grpc::directory) fn update_account(
     Ok(wanted(Wish::UpdateAccount { account, fields }, etag, request.validate_only, request))
 }
 
-pub(in crate::grpc::directory) fn deactivate_account(
-    request: &pb::DeactivateAccountRequest,
-    request_id: &str,
-) -> Parsed<Wanted> {
+pub(in crate::grpc) fn deactivate_account(request: &pb::DeactivateAccountRequest, request_id: &str) -> Parsed<Wanted> {
     correlated(request_id, limits::DEACTIVATE_ACCOUNT_REQUEST_ID)?;
     let account = AccountId::new(id("account_id", &request.account_id, limits::DEACTIVATE_ACCOUNT_ID)?);
     let etag = etag(&request.etag, limits::DEACTIVATE_ACCOUNT_ETAG)?;
     Ok(wanted(Wish::DeactivateAccount { account }, etag, request.validate_only, request))
 }
 
-pub(in crate::grpc::directory) fn deactivate_site(
-    request: &pb::DeactivateSiteRequest,
-    request_id: &str,
-) -> Parsed<Wanted> {
+pub(in crate::grpc) fn deactivate_site(request: &pb::DeactivateSiteRequest, request_id: &str) -> Parsed<Wanted> {
     correlated(request_id, limits::DEACTIVATE_SITE_REQUEST_ID)?;
     let account = AccountId::new(id("account_id", &request.account_id, limits::DEACTIVATE_SITE_ACCOUNT)?);
     let site = SiteId::new(id("site_id", &request.site_id, limits::DEACTIVATE_SITE_ID)?);
@@ -68,10 +56,7 @@ pub(in crate::grpc::directory) fn deactivate_site(
     Ok(wanted(Wish::DeactivateSite { account, site }, etag, request.validate_only, request))
 }
 
-pub(in crate::grpc::directory) fn set_number_lock(
-    request: &pb::SetNumberLockRequest,
-    request_id: &str,
-) -> Parsed<Wanted> {
+pub(in crate::grpc) fn set_number_lock(request: &pb::SetNumberLockRequest, request_id: &str) -> Parsed<Wanted> {
     correlated(request_id, limits::NUMBER_LOCK_REQUEST_ID)?;
     let account = AccountId::new(id("account_id", &request.account_id, limits::NUMBER_LOCK_ACCOUNT)?);
     let etag = etag(&request.etag, limits::NUMBER_LOCK_ETAG)?;
@@ -79,10 +64,7 @@ pub(in crate::grpc::directory) fn set_number_lock(
     Ok(wanted(wish, etag, request.validate_only, request))
 }
 
-pub(in crate::grpc::directory) fn report_rerouting(
-    request: &pb::ReportReroutingRequest,
-    request_id: &str,
-) -> Parsed<Wanted> {
+pub(in crate::grpc) fn report_rerouting(request: &pb::ReportReroutingRequest, request_id: &str) -> Parsed<Wanted> {
     use pb::report_rerouting_request::OfRecord as Raw;
     correlated(request_id, limits::REROUTING_REQUEST_ID)?;
     let account = AccountId::new(id("account_id", &request.account_id, limits::REROUTING_ACCOUNT)?);

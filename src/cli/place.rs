@@ -1,16 +1,22 @@
 //! Where a command looks: at the data or sidecar of this host, or at a sidecar that it asks as a client system. What comes is the same
 //! JSON either way.
 
-use std::path::PathBuf;
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use serde::Serialize;
+use comfy_table::Table;
+use serde::{Serialize, de::DeserializeOwned};
 use tonic::Streaming;
 
 use super::{
     afar::{self, Afar},
     door::{Door, Settings, operator, told},
+    table,
 };
 use crate::grpc::proto::countersign::{
     admin::v1::{
@@ -122,6 +128,21 @@ impl Way {
             }
             Self::Afar(afar) => afar.manage(wish).await,
         }
+    }
+
+    /// The same for a command whole: shows what it is now, says which of both it was, and closes the way.
+    pub(super) async fn carry_out<T: DeserializeOwned>(
+        self,
+        wish: Wish,
+        is_json: bool,
+        facts: fn(&T) -> Table,
+        [done, before]: [&str; 2],
+    ) -> anyhow::Result<ExitCode> {
+        let (changed, json) = self.manage(wish).await?;
+        table::show(&json, is_json, facts)?;
+        writeln!(io::stderr(), "{}", if changed { done } else { before })?;
+        self.close().await;
+        Ok(ExitCode::SUCCESS)
     }
 
     /// Closes an account. Returns whether it was open before.

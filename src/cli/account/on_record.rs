@@ -1,9 +1,6 @@
 //! What is on record of an account: it is added or changed, somebody else answers for it, or what is sent to it may go astray.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
@@ -11,10 +8,7 @@ use prost_types::FieldMask;
 
 use super::facts;
 use crate::{
-    cli::{
-        place::{Place, Way},
-        table,
-    },
+    cli::place::Place,
     grpc::proto::countersign::{
         admin::v1::manage_request::Wish,
         v1::{self as pb, address_of_record, report_rerouting_request::OfRecord},
@@ -51,7 +45,7 @@ impl Add {
             profile: Some(profile),
             ..pb::CreateAccountRequest::default()
         };
-        carry_out(way, Wish::CreateAccount(request), self.json, ["added", "added"]).await
+        way.carry_out(Wish::CreateAccount(request), self.json, facts, ["added", "added"]).await
     }
 }
 
@@ -87,7 +81,7 @@ impl Change {
             update_mask: Some(FieldMask { paths }),
             ..pb::UpdateAccountRequest::default()
         };
-        carry_out(way, Wish::UpdateAccount(request), self.json, ["changed", "was so before"]).await
+        way.carry_out(Wish::UpdateAccount(request), self.json, facts, ["changed", "was so before"]).await
     }
 }
 
@@ -117,7 +111,7 @@ impl Transfer {
         let (account_id, contact_id) = (self.id, self.to);
         let request =
             pb::TransferPrimaryAdminRequest { account_id, contact_id, ..pb::TransferPrimaryAdminRequest::default() };
-        carry_out(way, Wish::TransferPrimaryAdmin(request), self.json, ["transferred", "was so before"]).await
+        way.carry_out(Wish::TransferPrimaryAdmin(request), self.json, facts, ["transferred", "was so before"]).await
     }
 }
 
@@ -172,17 +166,8 @@ impl Rerouted {
             since: self.since,
             ..pb::ReportReroutingRequest::default()
         };
-        carry_out(way, Wish::ReportRerouting(request), self.json, ["noted", "was so before"]).await
+        way.carry_out(Wish::ReportRerouting(request), self.json, facts, ["noted", "was so before"]).await
     }
-}
-
-async fn carry_out(way: Way, wish: Wish, is_json: bool, said: [&str; 2]) -> anyhow::Result<ExitCode> {
-    let (changed, json) = way.manage(wish).await?;
-    table::show(&json, is_json, facts)?;
-    let [done, before] = said;
-    writeln!(io::stderr(), "{}", if changed { done } else { before })?;
-    way.close().await;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The fields that are named.

@@ -11,7 +11,7 @@ use prost_types::FieldMask;
 
 use super::facts;
 use crate::{
-    cli::{place::Place, table},
+    cli::place::Place,
     grpc::proto::countersign::{admin::v1::manage_request::Wish, v1 as pb},
 };
 
@@ -48,11 +48,7 @@ impl Add {
             profile: Some(profile),
             ..pb::CreateContactRequest::default()
         };
-        let (_, json) = way.manage(Wish::CreateContact(request)).await?;
-        table::show(&json, self.json, facts)?;
-        writeln!(io::stderr(), "added")?;
-        way.close().await;
-        Ok(ExitCode::SUCCESS)
+        way.carry_out(Wish::CreateContact(request), self.json, facts, ["added", "added"]).await
     }
 }
 
@@ -88,11 +84,7 @@ impl Change {
             update_mask: Some(FieldMask { paths }),
             ..pb::UpdateContactRequest::default()
         };
-        let (changed, json) = way.manage(Wish::UpdateContact(request)).await?;
-        table::show(&json, self.json, facts)?;
-        writeln!(io::stderr(), "{}", if changed { "changed" } else { "was so before" })?;
-        way.close().await;
-        Ok(ExitCode::SUCCESS)
+        way.carry_out(Wish::UpdateContact(request), self.json, facts, ["changed", "was so before"]).await
     }
 }
 

@@ -34,8 +34,9 @@ const CLIENTS: [(&str, &str); 5] = [
                    "WatchEscalations", "ApproveEscalation", "RefuseEscalation", "CancelEscalation",
                    "SetPassphrase", "ClearPassphrase", "SuggestPassphrase", "GetPassphraseStatus", "ReopenPassphrase",
                    "UnlockPassphrase", "GetAccount", "ListAccounts", "GetContact", "ListContacts", "ReviewAccount",
-                   "CreateContact", "UpdateContact", "DeactivateContact", "AssignRole", "RevokeRole",
-                   "TransferPrimaryAdmin", "UpdateAccount", "DeactivateSite", "SetNumberLock", "ReportRerouting"]
+                   "CreateContact", "UpdateContact", "DeactivateContact", "ReactivateContact", "AssignRole", "RevokeRole",
+                   "TransferPrimaryAdmin", "UpdateAccount", "DeactivateAccount", "DeactivateSite", "SetNumberLock",
+                   "ReportRerouting"]
 channels = ["portal", "chat"]
 asserts = ["portal_login"]"#,
     ),
